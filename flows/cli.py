@@ -1,0 +1,253 @@
+"""The command `harvestman`. The only place where errors become exit codes: 1 for ours, 2 for wrong usage.
+
+Imports nothing heavy at the top: `harvestman --help` answers in under a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tasks.core.errors import HarvestmanError, ServerUnavailableError
+
+# ruff: noqa: PLC0415 - each command imports what it needs when it is called; see the docstring
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From image addresses to a tuned, tracked, registered classifier, on Prefect.",
+)
+out, err = Console(), Console(stderr=True)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, e.g. recipes/demo.yaml.")]
+Retry = Annotated[
+    str,
+    typer.Option(metavar="OUTCOMES", help="Ask again for addresses with these outcomes, e.g. timeout,rate-limited."),
+]
+TrainOn = Annotated[
+    str | None,
+    typer.Option(metavar="POOL", help="Train on this Prefect work pool, e.g. gpu; default: in this process."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log lines and tracebacks.")]
+Photos = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Photos to serve, one sub-folder a class; default: painted ones.")
+]
+Observations = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX", help="First group names a photo's observation in its file name; default: each its own."
+    ),
+]
+PerClass = Annotated[int, typer.Option(min=10, help="Photos painted of each class, when --photos is not given.")]
+Seed = Annotated[int, typer.Option(help="Seed of what is painted, and of how the photo site misbehaves.")]
+WeightsDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder with pretrained weights files; default: Keras' own.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(standalone_mode=True)
+    except HarvestmanError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        err.print("Stopped. What is stored stays stored: the same command goes on from there.")
+        sys.exit(130)
+    except Exception as error:
+        translated = _server_error(error)
+        if translated is None:
+            raise
+        _fail(translated)
+
+
+def _fail(error: HarvestmanError) -> None:
+    err.print(error.what, style="bold red", highlight=False, markup=False, soft_wrap=True)
+    for line in (error.received, error.hint):
+        if line:
+            err.print(line, highlight=False, markup=False, soft_wrap=True)
+    if os.environ.get("HARVESTMAN_TRACEBACK"):
+        err.print_exception()
+    sys.exit(1)
+
+
+def _server_error(error: Exception) -> HarvestmanError | None:
+    """Translate what Prefect's client raises when its server is lost in the middle of a run."""
+    import httpx
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, HarvestmanError):
+            return seen
+        if isinstance(seen, httpx.TransportError) or type(seen).__name__ == "PrefectHTTPStatusError":
+            return ServerUnavailableError(
+                "The Prefect server was lost.",
+                received=f"{type(seen).__name__}: {seen}",
+                hint="Start it again and repeat the command: what is stored is kept, finished work is not repeated.",
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+@app.command()
+def run(recipe: RecipeFile, retry: Retry = "", train_on: TrainOn = None, verbose: Verbose = False) -> None:
+    """Collect, curate, train and register: everything a recipe says, in this process."""
+    _prepare_process(verbose=verbose)
+    _pipeline(recipe, retry=_outcomes(retry), train_on=train_on)
+
+
+@app.command()
+def check(recipe: RecipeFile, as_json: Json = False) -> None:
+    """Say whether a recipe can run here, before anything is fetched."""
+    from flows.preflight import problems
+    from flows.recipe import load_recipe
+
+    settings = _settings()
+    loaded = load_recipe(recipe)
+    found = list(problems(loaded, settings))
+    if as_json:
+        rows = [{"what": error.what, "received": error.received, "hint": error.hint} for error in found]
+        out.print_json(data={"recipe": loaded.name, "classes": list(loaded.classes), "problems": rows})
+    else:
+        out.print(f"{loaded.name}: {len(loaded.classes)} classes: {', '.join(loaded.classes)}", highlight=False)
+        for error in found:
+            err.print(str(error), style="red", highlight=False, markup=False)
+        out.print("ready to run" if not found else f"{len(found)} to mend first", highlight=False)
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def status(recipe: RecipeFile, as_json: Json = False) -> None:
+    """Show what stands of a recipe: addresses by outcome, the newest data set, the newest model."""
+    from flows.recipe import load_recipe
+    from flows.summary import Standing, show, summarise
+
+    summary = summarise(Standing(load_recipe(recipe), _settings().folders))
+    if as_json:
+        out.print_json(json.dumps(summary, default=str))
+    else:
+        show(summary, out)
+
+
+@app.command()
+def rehearse(
+    recipe: RecipeFile,
+    photos: Photos = None,
+    observations: Observations = None,
+    weights_dir: WeightsDir = None,
+    per_class: PerClass = 120,
+    seed: Seed = 1337,
+    verbose: Verbose = False,
+) -> None:
+    """Run a recipe for real against a photo site on this machine that misbehaves like the web."""
+    from tasks.rehearse.stage import serving
+
+    _prepare_process(verbose=verbose)
+    rehearsal = _stage(
+        recipe, photos, observations=observations, weights_dir=weights_dir, per_class=per_class, seed=seed
+    )
+    with serving(rehearsal):
+        _pipeline(rehearsal.recipe, retry=(), train_on=None)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers and workers running.")] = False,
+    per_class: PerClass = 120,
+    seed: Seed = 1337,
+) -> None:
+    """See everything work: servers, workers, a rehearsal of recipes/demo.yaml through the deployments."""
+    from flows.demo import run_demo
+
+    run_demo(_settings(), out, keep=keep, per_class=per_class, seed=seed)
+
+
+@app.command()
+def up() -> None:
+    """Start this workspace's Prefect server, MLflow server and workers; register the deployments."""
+    from flows.stack import up as start
+
+    stack = start(_settings(), say=lambda line: out.print(line, highlight=False))
+    out.print(f"Prefect  {stack.prefect_ui_url}\nMLflow   {stack.mlflow_uri}")
+    out.print("prefect and mlflow commands find them through:", style="dim")
+    out.print(f"  export PREFECT_API_URL={stack.prefect_api_url} MLFLOW_TRACKING_URI={stack.mlflow_uri}")
+    out.print("harvestman down stops them.", style="dim")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started, and nothing else."""
+    from flows.stack import down as stop
+
+    stop(_settings(), say=lambda line: out.print(line, highlight=False))
+
+
+def _settings() -> Any:  # noqa: ANN401 - flows.settings.Settings, imported late
+    """Return the settings; servers of this workspace's stack are used where the environment names none."""
+    from flows.settings import Settings
+    from flows.stack import find_stack, stack_environment
+
+    stack = find_stack(Settings())
+    if stack is not None:
+        for name, value in stack_environment(stack).items():
+            os.environ.setdefault(name, value)
+    return Settings()
+
+
+def _prepare_process(*, verbose: bool) -> None:
+    """Set what Prefect and TensorFlow read while they are imported, then show progress on this terminal."""
+    _settings()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if verbose:
+        os.environ["HARVESTMAN_TRACEBACK"] = "1"
+    else:
+        # The run's own lines are shown by flows.progress; the rest is on the run's page.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> None:
+    from flows.recipe import load_recipe
+
+    load_recipe(recipe)  # a wrong recipe is told before anything is started
+    from flows.pipeline import pipeline
+    from flows.progress import show_on
+    from flows.settings import Settings
+    from flows.summary import Standing, show, summarise
+
+    show_on(err)
+    pipeline(str(recipe), train_on=train_on, retry=retry)
+    show(summarise(Standing(load_recipe(recipe), Settings().folders)), out)
+
+
+def _outcomes(text: str) -> tuple[str, ...]:
+    return tuple(slug.strip() for slug in text.split(",") if slug.strip())
+
+
+def _stage(
+    recipe: Path, photos: Path | None, *, observations: str | None, weights_dir: Path | None, per_class: int, seed: int
+) -> Any:  # noqa: ANN401 - tasks.rehearse.stage.Rehearsal, imported late
+    """Stock the photo site and point this process' settings at it."""
+    from flows.recipe import load_recipe
+    from flows.settings import Settings
+    from tasks.rehearse.stage import rehearse as stage
+
+    folder = Settings().folders.root / "rehearsals" / load_recipe(recipe).name
+    rehearsal = stage(recipe, folder, photos=photos, observations=observations, per_class=per_class, seed=seed)
+    os.environ["HARVESTMAN_ALLOWED_HOSTS"] = json.dumps(rehearsal.allowed_hosts)
+    os.environ["HARVESTMAN_INATURALIST_API"] = rehearsal.inaturalist_api
+    if weights_dir is not None:
+        os.environ["HARVESTMAN_WEIGHTS_DIR"] = str(weights_dir.resolve())
+    return rehearsal
+
+
+if __name__ == "__main__":
+    main()

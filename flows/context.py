@@ -1,0 +1,78 @@
+"""What every flow begins with: the recipe, the settings, the folders, the tracker, where the run came from."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import prefect.runtime
+
+from flows.recipe import Recipe, load_recipe
+from flows.settings import Settings
+from tasks.core.workspace import Workspace
+from tasks.track.config import Origin, Tracker
+
+
+@dataclass(frozen=True)
+class Context:
+    """One flow run's surroundings."""
+
+    recipe: Recipe
+    path: Path
+    settings: Settings
+
+    @property
+    def workspace(self) -> Workspace:
+        """All folders."""
+        return self.settings.folders
+
+    @property
+    def collection(self) -> Path:
+        """What has been collected for the recipe."""
+        return self.workspace.collection(self.recipe.name)
+
+    @property
+    def tracker(self) -> Tracker:
+        """MLflow, and the recipe's experiment in it."""
+        return Tracker(uri=self.settings.tracking_uri, experiment=self.recipe.name)
+
+    @property
+    def origin(self) -> Origin:
+        """What the tracker says of where a run came from."""
+        return Origin(
+            recipe=self.recipe.name,
+            git_commit=_git_commit(),
+            prefect_run_id=str(prefect.runtime.flow_run.id) if prefect.runtime.flow_run.id else None,
+            prefect_url=prefect.runtime.flow_run.ui_url or None,
+        )
+
+    def key(self, kind: str) -> str:
+        """Return an artifact key for this recipe: Prefect allows lower-case letters, digits and dashes."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{kind}-{self.recipe.name}".lower()).strip("-")
+
+
+def open_context(recipe: str) -> Context:
+    """Read the recipe file and the environment."""
+    return Context(load_recipe(recipe), Path(recipe).resolve(), Settings())
+
+
+@cache
+def _git_commit() -> str | None:
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git this machine has
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,120 @@
+"""The steps of a training run in their order: prepare, search, refit, evaluate, track, register."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from flows.context import Context
+from flows.progress import following, say
+from tasks.core.files import locked
+from tasks.core.fingerprint import file_digest
+from tasks.evaluate.task import evaluate_fit
+from tasks.models.backbones import find_weights
+from tasks.models.config import LearnConfig
+from tasks.prepare.task import prepare
+from tasks.register.task import register_fit
+from tasks.track.task import track_search, track_trials, track_winner
+from tasks.train.task import train_best
+from tasks.tune.search import Search, open_search, resume
+from tasks.tune.task import ask_trial, try_trial
+
+
+def learn(context: Context, dataset: dict[str, Any], weights: Path | None) -> dict[str, Any]:
+    """Search, refit the winner, judge it, register it; every step that is done already is skipped.
+
+    Args:
+        context: the flow run's surroundings.
+        dataset: the data set version.
+        weights: the backbone's weights file; None = random.
+    """
+    recipe = context.recipe
+    digest = file_digest(weights) if weights else None
+    search = open_search(
+        context.workspace, dataset_digest=dataset["digest"], learn=recipe.learn, config=recipe.tune, weights=digest
+    )
+    with locked(search.folder / ".search.lock", f"the search {search.key}"):
+        folders = prepare(
+            workspace=str(context.workspace.root),
+            dataset=dataset["path"],
+            learn=recipe.learn,
+            weights=str(weights) if weights else None,
+        )
+        run = track_search(
+            tracker=context.tracker, search=str(search.folder), dataset=dataset["path"],
+            params=recipe.model_dump(mode="json", include={"model", "augment", "balance", "train", "tune"}),
+            origin=context.origin, weights_sha256=digest,
+        )  # fmt: skip
+        tune(context, search, dataset, run=run["run_id"])
+        best = search.best()
+        say(f"tune      best of {len(search.results())} trials: {best['trial_id']}, "
+            f"{best['objective']} {best['score']:.4f}")  # fmt: skip
+        winner = recipe.learn.override(best["overrides"])
+        if best["overrides"]:
+            folders = _prepare_for(context, dataset, winner)
+        fit = train_best(
+            workspace=str(context.workspace.root), dataset=dataset["path"], folders=folders,
+            weights=_weights(context, winner), learn=winner, tracker=context.tracker, run_id=run["run_id"],
+            facts={"search": search.key, "trial_id": best["trial_id"], "overrides": best["overrides"]},
+        )  # fmt: skip
+    figures = evaluate_fit(fit=fit, dataset=dataset["path"], config=recipe.evaluate)
+    track_trials(tracker=context.tracker, parent=run["run_id"], search=str(search.folder))
+    track_winner(tracker=context.tracker, run_id=run["run_id"], fit=fit, dataset=dataset["path"], origin=context.origin)
+    registered = register_fit(
+        tracker=context.tracker, run_id=run["run_id"], fit=fit, dataset=dataset["path"], name=recipe.registered_name
+    )
+    return {
+        "fit": fit, "search": search.key, "trials": len(search.results()), "best": best["trial_id"],
+        "overrides": best["overrides"], "run": run, "registered": registered, "dataset": dataset["version"],
+        "figures": figures,
+    }  # fmt: skip
+
+
+def tune(context: Context, search: Search, dataset: dict[str, Any], *, run: str) -> None:
+    """Ask the oracle for trials and run them until it has no more."""
+    resume(search)
+    done = len(search.results())
+    if done:
+        say(f"tune      resumed: {done} trials are finished")
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    with following("tune", context.recipe.tune.trials, context.key("tune")) as follower:
+        follower.at(done)
+        while True:
+            trial = ask_trial(search=str(search.folder), config=search.config, learn=search.learn, worker=worker)
+            if trial is None:
+                return
+            varied = context.recipe.learn.override(trial["overrides"])
+            row = try_trial(
+                search=str(search.folder),
+                config=search.config,
+                learn=search.learn,
+                trial=trial,
+                folders=_prepare_for(context, dataset, varied),
+                tracker=context.tracker,
+                parent=run,
+            )
+            score = "failed" if row["score"] is None else f"{row['score']:.4f}"
+            follower.at(len(search.results()), f"trial {trial['trial_id']}: {score}")
+
+
+def _prepare_for(context: Context, dataset: dict[str, Any], learn: LearnConfig) -> dict[str, str]:
+    """Return the features a configuration needs; trials that vary only the head share them."""
+    return dict(
+        prepare(
+            workspace=str(context.workspace.root),
+            dataset=dataset["path"],
+            learn=learn,
+            weights=_weights(context, learn),
+        )
+    )
+
+
+def _weights(context: Context, learn: LearnConfig) -> str | None:
+    model = learn.model
+    found = find_weights(
+        model.backbone, alpha=model.alpha, size=model.image_size, weights=model.weights,
+        folders=context.settings.weight_folders,
+    )  # fmt: skip
+    return str(found) if found else None

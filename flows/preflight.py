@@ -1,0 +1,76 @@
+"""What can be known before anything is fetched: lists, weights, workspace, servers. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from flows.recipe import Recipe
+from flows.settings import Settings
+from tasks.core.errors import HarvestmanError, ServerUnavailableError, SourceError
+from tasks.core.files import check_writable
+from tasks.discover.config import UrlListSource
+from tasks.models.backbones import find_weights
+from tasks.track.seam import check_tracker
+
+TIMEOUT = 5.0  # seconds a server has to say that it is well
+
+
+def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
+    """Yield everything that would stop a run of `recipe`; no source is contacted."""
+    checks: list[Callable[[], object]] = [
+        partial(check_writable, settings.folders.root),
+        partial(_check_prefect, settings.prefect_api_url),
+        partial(check_tracker, settings.tracking_uri),
+        partial(_check_weights, recipe, settings),
+    ]
+    lists = [
+        source.path for sources in recipe.classes.values() for source in sources if isinstance(source, UrlListSource)
+    ]
+    checks += [partial(_check_list, path) for path in lists]
+    for check in checks:
+        try:
+            check()
+        except HarvestmanError as error:
+            yield error
+
+
+def preflight(recipe: Recipe, settings: Settings) -> None:
+    """Raise the first of the `problems`."""
+    for problem in problems(recipe, settings):
+        raise problem
+
+
+def _check_weights(recipe: Recipe, settings: Settings) -> None:
+    model = recipe.model
+    find_weights(
+        model.backbone,
+        alpha=model.alpha,
+        size=model.image_size,
+        weights=model.weights,
+        folders=settings.weight_folders,
+    )
+
+
+def _check_list(path: Path) -> None:
+    if not path.is_file():
+        raise SourceError(
+            f"The URL list {path} is missing.",
+            hint="Put one address a line into it, or correct `path:`; relative paths start at the recipe's folder.",
+        )
+
+
+def _check_prefect(api: str | None) -> None:
+    if api is None:
+        return  # a temporary server in this process
+    try:
+        httpx.get(f"{api.rstrip('/')}/health", timeout=TIMEOUT, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ServerUnavailableError(
+            f"The Prefect server at {api} does not answer.",
+            received=f"{type(error).__name__}: {error}",
+            hint="Start it (`harvestman up` starts one for this workspace), or unset PREFECT_API_URL.",
+        ) from error

@@ -1,0 +1,79 @@
+"""The environment, read once: where things lie, who we are on the network, which servers we use.
+
+Every variable starts with HARVESTMAN_; PREFECT_API_URL and MLFLOW_TRACKING_URI keep their own names.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.core.network import NetworkPolicy
+from tasks.core.workspace import Workspace
+
+VERSION = "0.1.0"
+
+
+class Settings(BaseSettings):
+    """One frozen record of the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HARVESTMAN_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    workspace: Path = Path("workspace")
+    """Folder that holds all that is collected and learnt."""
+    contact: str = ""
+    """An address or page for the owners of the sites we visit; part of the User-Agent."""
+    user_agent: str = ""
+    """The whole User-Agent, for those who need another one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """JSON list of host:port pairs that may lie at private addresses."""
+    inaturalist_api: str = "https://api.inaturalist.org/v1"
+    """Base address of the iNaturalist API."""
+    weights_dir: Path | None = None
+    """Folder of pretrained weights files, searched before Keras' own."""
+    keras_home: Path = Field(Path("~/.keras"), validation_alias="KERAS_HOME")
+    """Keras' folder; its `models/` holds pretrained weights files."""
+    prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
+    """Prefect server; none = the local stack of the workspace, or a temporary server in this process."""
+    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    """MLflow server; none = the local stack of the workspace, or its SQLite file."""
+
+    @property
+    def weight_folders(self) -> tuple[Path, ...]:
+        """Where pretrained weights files may lie, in the order they are looked for."""
+        own = (self.weights_dir.expanduser().resolve(),) if self.weights_dir else ()
+        return (*own, self.keras_home.expanduser() / "models")
+
+    @property
+    def network(self) -> NetworkPolicy:
+        """Who we are and where we may go."""
+        about = f"+{self.contact}" if self.contact else "no contact given"
+        agent = self.user_agent or f"harvestman/{VERSION} (image data sets; {about})"
+        return NetworkPolicy(user_agent=agent, allowed_hosts=self.allowed_hosts, inaturalist_api=self.inaturalist_api)
+
+    @property
+    def folders(self) -> Workspace:
+        """The workspace, as an absolute path."""
+        return Workspace(self.workspace.resolve())
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow writes; without a server, into the file that the local stack's server reads."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.folders.root / 'stack' / 'mlflow.db'}"
+
+    def exported(self) -> dict[str, str]:
+        """Return the variables that make a flow run elsewhere on this machine read the same settings."""
+        values = {
+            "WORKSPACE": str(self.folders.root),
+            "CONTACT": self.contact,
+            "USER_AGENT": self.user_agent,
+            "ALLOWED_HOSTS": json.dumps(self.allowed_hosts),
+            "INATURALIST_API": self.inaturalist_api,
+            "WEIGHTS_DIR": str(self.weights_dir.resolve()) if self.weights_dir else "",
+        }
+        return {f"HARVESTMAN_{name}": value for name, value in values.items() if value}

@@ -1,0 +1,109 @@
+"""What stands of a recipe, derived from the files of the workspace alone.
+
+Reads candidates, ledger, verdicts, latest/<recipe>.json. `status` prints it, `demo` closes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.latest import latest
+from flows.recipe import Recipe
+from tasks.core.files import read_json
+from tasks.core.tables import KEPT, read_candidates, read_ledger
+from tasks.core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A recipe in a workspace."""
+
+    recipe: Recipe
+    workspace: Workspace
+
+
+def summarise(standing: Standing) -> dict[str, Any]:
+    """Return counts of every stage and the model's figures, ready for JSON."""
+    collection = standing.workspace.collection(standing.recipe.name)
+    candidates, ledger = read_candidates(collection), read_ledger(collection)
+    ledger = ledger.join(candidates.select("url").unique(), on="url", how="semi")
+    known = latest(standing)
+    return {
+        "recipe": standing.recipe.name,
+        "workspace": str(standing.workspace.root),
+        "addresses": candidates["url"].n_unique(),
+        "pending": candidates["url"].n_unique() - ledger.height,
+        "outcomes": _counts(ledger, "outcome"),
+        "classes": {
+            label: {"addresses": count, "kept": kept}
+            for label, count, kept in candidates.join(ledger.select("url", "outcome"), on="url", how="left")
+            .group_by("label")
+            .agg(pl.len().alias("n"), (pl.col("outcome") == KEPT).sum().alias("kept"))
+            .sort("label")
+            .iter_rows()
+        },
+        "dataset": known.get("dataset"),
+        "model": _model(known.get("model")),
+    }
+
+
+def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    return dict(frame.group_by(column).len().sort("len", column, descending=[True, False]).iter_rows())
+
+
+def _model(model: dict[str, Any] | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    path = Path(model["fit"]) / "metrics.json"
+    return model | {"figures": read_json(path) if path.is_file() else {}}
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Print a summary for people."""
+    parts: list[RenderableType] = [Text(f"{summary['recipe']}  in {summary['workspace']}", style="bold")]
+    parts.append(_outcomes(summary))
+    if dataset := summary["dataset"]:
+        parts.append(_dataset(dataset))
+    if model := summary["model"]:
+        parts.append(_figures(model))
+    if not summary["addresses"]:
+        parts.append(Text("Nothing has been collected yet: harvestman run RECIPE"))
+    console.print(Group(*parts))
+
+
+def _outcomes(summary: dict[str, Any]) -> RenderableType:
+    table = Table("outcome", "addresses", title="Addresses", title_justify="left", box=None)
+    for outcome, count in summary["outcomes"].items():
+        table.add_row(outcome, str(count), style="green" if outcome == KEPT else None)
+    if summary["pending"]:
+        table.add_row("not asked yet", str(summary["pending"]), style="yellow")
+    return table
+
+
+def _dataset(dataset: dict[str, Any]) -> RenderableType:
+    counts: dict[str, dict[str, int]] = dataset["counts"]
+    table = Table("class", *counts, title=f"Data set {dataset['version']}", title_justify="left", box=None)
+    for label in sorted({label for of in counts.values() for label in of}):
+        table.add_row(label, *(str(of.get(label, 0)) for of in counts.values()))
+    verdicts = ", ".join(f"{count} {name}" for name, count in dataset["verdicts"].items())
+    return Group(table, Text(f"verdicts: {verdicts}", style="dim"), Text(f"images: {dataset['path']}", style="dim"))
+
+
+def _figures(model: dict[str, Any]) -> RenderableType:
+    registered = model["registered"]
+    title = f"Model {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])})"
+    table = Table("split", "images", "accuracy", "macro-F1", title=title, title_justify="left", box=None)
+    for split, row in model["figures"].items():
+        table.add_row(split, f"{row['n']:.0f}", f"{row['accuracy']:.3f}", f"{row['macro_f1']:.3f}")
+    chosen = ", ".join(f"{name}={value}" for name, value in model["overrides"].items()) or "the recipe as it is"
+    lines = [f"{model['trials']} trials; the best: {chosen}", f"report: {model['fit']}"]
+    if model["run"]["url"]:
+        lines.append(f"MLflow: {model['run']['url']}")
+    return Group(table, *(Text(line, style="dim") for line in lines))

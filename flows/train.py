@@ -1,0 +1,77 @@
+"""The flow `train`: search, refit, evaluate, register, on the newest data set version.
+
+Leaves at once, without loading TensorFlow, when exactly this has been done before.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.artifacts import metrics_artifact, run_artifacts
+from flows.context import Context, open_context
+from flows.latest import latest, latest_dataset, remember
+from flows.progress import say
+from tasks.core.files import read_json
+from tasks.core.fingerprint import file_digest, fingerprint
+from tasks.models.backbones import find_weights
+
+
+@flow(name="train", flow_run_name="train {recipe}")
+def train(recipe: str) -> dict[str, Any]:
+    """Tune and train on the newest data set version of `recipe`; register the winner.
+
+    Returns:
+        The model: `figures`, `overrides`, `registered`, `run`, `fit`, and how many `trials` there were.
+    """
+    context = open_context(recipe)
+    dataset = latest_dataset(context)
+    weights = weights_of(context)
+    key = _key(context, dataset, weights)
+    model = latest(context).get("model")
+    if model is None or model["key"] != key or not Path(model["fit"]).is_dir():
+        from flows.learning import learn  # noqa: PLC0415 - loads TensorFlow, which a run with nothing new must not
+
+        model = {"key": key, **learn(context, dataset, weights)}
+        remember(context, model=model)
+    else:
+        say("train     nothing new: data set, recipe and weights are those of the model at hand")
+    figures = read_json(Path(model["fit"]) / "metrics.json")
+    flat = {f"{split}/{name}": float(value) for split, row in figures.items() for name, value in row.items()}
+    metrics_artifact(context, flat)
+    run_artifacts(context, "search", model["run"]["url"], picture="report/confusion.png")
+    registered = model["registered"]
+    say(
+        f"register  {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])}): "
+        f"test macro-F1 {flat['test/macro_f1']:.3f}, accuracy {flat['test/accuracy']:.3f}"
+    )
+    return model | {"figures": flat}
+
+
+def weights_of(context: Context) -> Path | None:
+    """Return the weights file the recipe's model starts from, None for random ones.
+
+    Raises:
+        WeightsError: it is missing.
+    """
+    model = context.recipe.model
+    return find_weights(
+        model.backbone,
+        alpha=model.alpha,
+        size=model.image_size,
+        weights=model.weights,
+        folders=context.settings.weight_folders,
+    )
+
+
+def _key(context: Context, dataset: dict[str, Any], weights: Path | None) -> str:
+    """Name all that decides the model, the code's version and where it is registered included."""
+    recipe = context.recipe
+    return fingerprint(
+        dataset["digest"], recipe.learn, recipe.tune, recipe.evaluate, recipe.registered_name,
+        file_digest(weights) if weights else None, context.tracker.uri,
+        *(version(name) for name in ("harvestman", "keras", "keras-tuner")),
+    )  # fmt: skip

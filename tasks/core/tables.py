@@ -1,0 +1,158 @@
+"""The tables that pass between stages: their columns, the outcome slugs, reading and writing.
+
+Reads and writes Parquet. Tables that grow are folders of immutable shards, each written to a
+temporary name and renamed, so any number of workers can add to them without a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from tasks.core.files import write_atomic
+
+Schema = dict[str, pl.DataType]
+
+CANDIDATES: Schema = {
+    "url": pl.String(),
+    "label": pl.String(),
+    "source": pl.String(),
+    "source_id": pl.String(),
+    "group_id": pl.String(),  # the observation; null where a source knows none
+    "taxon": pl.String(),
+    "licence": pl.String(),  # SPDX-like slug: cc0, cc-by, cc-by-nc-sa, all-rights-reserved; null = unknown
+    "creator": pl.String(),
+    "page_url": pl.String(),
+    "observed_on": pl.Date(),
+    "latitude": pl.Float64(),
+    "longitude": pl.Float64(),
+}
+
+LEDGER: Schema = {
+    "url": pl.String(),
+    "label": pl.String(),
+    "outcome": pl.String(),
+    "reason": pl.String(),
+    "http_status": pl.Int32(),
+    "attempts": pl.Int32(),
+    "bytes": pl.Int64(),
+    "sha256": pl.String(),  # hexadecimal; also the image's name in the store
+    "format": pl.String(),  # Pillow's name: JPEG, PNG, …
+    "width": pl.Int32(),  # pixels, EXIF orientation applied
+    "height": pl.Int32(),
+    "contrast": pl.Float32(),  # standard deviation of the gray pixels, 0-127.5; near 0 = flat
+    "phash": pl.UInt64(),  # 64-bit DCT hash, most significant bit first
+    "verify_hash": pl.Binary(),  # 32 bytes: the 256-bit DCT hash of the same pixels
+    "fetched_at": pl.Datetime("us", "UTC"),
+    "versions": pl.String(),  # libraries that decoded and hashed, e.g. "pillow=13.0.0 simplejpeg=1.9.0"
+}
+
+VERDICTS: Schema = {
+    "sha256": pl.String(),
+    "url": pl.String(),
+    "label": pl.String(),
+    "verdict": pl.String(),  # kept | duplicate-bytes | near-duplicate | label-conflict
+    "cluster_id": pl.String(),  # SHA-256 of the cluster's smallest member
+    "keeper": pl.String(),  # SHA-256 of the member kept instead, where there is one
+    "group_id": pl.String(),
+    "component": pl.String(),  # smallest SHA-256 of all rows linked by a cluster or an observation, kept or not
+    "licence": pl.String(),
+    "creator": pl.String(),
+    "page_url": pl.String(),
+    "format": pl.String(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "bytes": pl.Int64(),
+}
+
+MANIFEST: Schema = {
+    "sha256": pl.String(),
+    "label": pl.String(),
+    "split": pl.String(),  # train | val | test
+    "cluster_id": pl.String(),
+    "group_id": pl.String(),
+    "component": pl.String(),  # never crosses splits; holds whole clusters and whole observations
+    "url": pl.String(),
+    "licence": pl.String(),
+    "creator": pl.String(),
+    "page_url": pl.String(),
+    "format": pl.String(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "path": pl.String(),  # relative to the data set's folder: train/<class>/<sha256>.<ext>
+}
+
+PREDICTIONS: Schema = {
+    "sha256": pl.String(),
+    "split": pl.String(),
+    "label": pl.String(),
+    "predicted": pl.String(),
+    "confidence": pl.Float32(),  # probability of the predicted class
+    "probabilities": pl.List(pl.Float32()),  # one per class, in the sorted order of the class names
+}
+
+KEPT = "kept"
+
+# What can become of an address, in the words shown to people. `True`: asking again later may help.
+OUTCOMES: dict[str, bool] = {
+    KEPT: False,
+    "not-found": False,  # 404, 410
+    "forbidden": False,  # 401, 403, 451
+    "client-error": False,  # any other 4xx
+    "rate-limited": True,  # 429 to the last attempt
+    "server-error": True,  # 5xx to the last attempt
+    "timeout": True,  # no answer, or a body that drips, to the last attempt
+    "unreachable": True,  # name not resolved, connection refused or reset, TLS refused
+    "incomplete": True,  # the body ended before its Content-Length
+    "blocked-address": False,  # private, loopback or link-local address at connect time
+    "too-many-redirects": False,
+    "invalid-address": False,  # not an absolute http(s) address
+    "too-large": False,  # more bytes or pixels than the recipe allows
+    "too-small": False,  # a side shorter than the recipe allows
+    "empty": False,
+    "html": False,
+    "not-an-image": False,
+    "damaged": False,  # decodes, with errors
+    "unreadable": False,  # does not decode
+    "licence-refused": False,  # never fetched
+}
+TRANSIENT = tuple(slug for slug, again in OUTCOMES.items() if again)
+
+
+def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return `frame` with exactly the columns of `schema`, in order; missing ones are null."""
+    columns = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+    return frame.select(columns) if frame.width else pl.DataFrame(schema=schema)
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> Path:
+    """Write `frame` to `path` as Parquet: temporary file, then rename."""
+    return write_atomic(path, lambda stream: frame.write_parquet(stream, compression="zstd"))
+
+
+def read_shards(folder: Path, schema: Schema) -> pl.DataFrame:
+    """Read all shards of a growing table; a folder that is not there yet is an empty table."""
+    return read_tables(sorted(folder.glob("*.parquet")), schema)
+
+
+def read_tables(paths: Iterable[Path], schema: Schema) -> pl.DataFrame:
+    """Read Parquet files of one schema, one below the other."""
+    frames = [conform(pl.read_parquet(path), schema) for path in paths]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+
+
+def read_candidates(collection: Path) -> pl.DataFrame:
+    """Return every address any source offered, one row per address and label, in a fixed order."""
+    frame = read_shards(collection / "candidates", CANDIDATES)
+    return frame.sort("url", "label", "source", "source_id").unique(["url", "label"], keep="first", maintain_order=True)
+
+
+def read_ledger(collection: Path) -> pl.DataFrame:
+    """Return the latest row of each address."""
+    frame = read_shards(collection / "ledger", LEDGER)
+    return frame.sort("url", "fetched_at").unique("url", keep="last", maintain_order=True)

@@ -1,0 +1,1 @@
+"""Tables only: duplicates, near-duplicates, label conflicts. No pixel is read again."""

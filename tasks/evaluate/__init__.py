@@ -1,0 +1,1 @@
+"""Every figure and picture, derived from predictions."""

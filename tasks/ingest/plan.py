@@ -1,0 +1,182 @@
+"""What is still to be asked: candidates less what the ledger knows, cut into batches.
+
+Reads candidates/ and ledger/ of a collection; writes batches/<fingerprint>.parquet (url, label), and
+ledger shards: of journals that a killed run left, and of addresses that need no request.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from tasks.core.errors import StopError
+from tasks.core.files import storing
+from tasks.core.fingerprint import fingerprint
+from tasks.core.tables import CANDIDATES, OUTCOMES, TRANSIENT, read_ledger, read_shards, write_table
+from tasks.core.workspace import Workspace
+from tasks.ingest.address import invalid
+from tasks.ingest.config import IngestConfig
+from tasks.ingest.journal import SUFFIX, Row, ledger_frame, open_journal, seal
+
+_LICENCE_REFUSED = "licence-refused"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work that a run of ingest has before it."""
+
+    batches: list[Path]
+    """Batch files, to be handed to `run_batch` in any order, by any number of processes."""
+    pending: int
+    """Addresses in them."""
+    known: int
+    """Candidate addresses not asked this time: the ledger has their outcome."""
+
+
+def plan(
+    collection: Path,
+    config: IngestConfig,
+    *,
+    now: datetime,
+    retry: tuple[str, ...] = (),
+    labels: tuple[str, ...] | None = None,
+) -> Plan:
+    """Settle what an earlier run left and cut the addresses still to be asked into batches.
+
+    Asked are: candidates the ledger does not know; those whose failure may have been passing and is
+    older than `retry_after_hours`; those whose outcome is named in `retry`; those once refused for
+    a licence that is accepted now. The same tables give the same batches, hosts interleaved.
+
+    The caller makes sure that no batch of this collection is being run meanwhile.
+
+    Args:
+        collection: the collection's folder.
+        config: the `ingest:` block.
+        now: the time, with its zone.
+        retry: outcome slugs to be asked again whatever their age.
+        labels: classes whose addresses are asked; None = all that were ever candidates.
+
+    Raises:
+        StopError: `retry` names an unknown outcome.
+        WorkspaceError: a table cannot be written.
+    """
+    check_outcomes(retry)
+    _settle(collection)
+    addresses = _addresses(collection, config, labels)
+    _refuse_unasked(collection, addresses, now)
+    pending = _pending(collection, addresses, _Again(now - timedelta(hours=config.retry_after_hours), retry))
+    batches = list(_write_batches(collection, pending, config.batch_size))
+    for stale in set(_batch_folder(collection).glob("*.parquet")) - set(batches):
+        with suppress(FileNotFoundError):
+            stale.unlink()
+    return Plan(batches, pending.height, addresses.height - pending.height)
+
+
+def check_outcomes(slugs: tuple[str, ...]) -> None:
+    """Raise StopError unless every one of `slugs` is an outcome of the ledger."""
+    for slug in slugs:
+        if slug not in OUTCOMES:
+            near = difflib.get_close_matches(slug, OUTCOMES, n=1, cutoff=0.3)
+            raise StopError(
+                f"There is no outcome {slug!r} to retry.",
+                received=slug,
+                hint=(f"Did you mean {near[0]}? " if near else "") + f"Outcomes: {', '.join(OUTCOMES)}.",
+            )
+
+
+@dataclass(frozen=True)
+class _Again:
+    before: datetime
+    outcomes: tuple[str, ...]
+
+
+def _settle(collection: Path) -> None:
+    """Turn journals of killed runs into shards and drop their unfinished downloads."""
+    for path in sorted((collection / "ledger").glob(f"*{SUFFIX}")):
+        with open_journal(path) as journal:
+            seal(journal)
+            with storing(path):
+                path.unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(Workspace(collection.parent.parent), collection.name), ignore_errors=True)
+
+
+def parts_folder(workspace: Workspace, collection: str) -> Path:
+    """Return where bodies lie while they arrive: in the store, so that the last step is a rename."""
+    return workspace.images / ".parts" / collection
+
+
+def _addresses(collection: Path, config: IngestConfig, labels: tuple[str, ...] | None) -> pl.DataFrame:
+    """Return one row per candidate address: url, its first label, accepted (by licence).
+
+    An address that several sources offer is accepted when any of them states an accepted licence.
+    """
+    candidates = read_shards(collection / "candidates", CANDIDATES)
+    if labels is not None:  # classes that have left the recipe since
+        candidates = candidates.filter(pl.col("label").is_in(labels))
+    licences = [licence.lower() for licence in config.licences] if config.licences != "any" else None
+    fits = pl.lit(value=True) if licences is None else pl.col("licence").str.to_lowercase().is_in(licences)
+    return (
+        candidates.select("url", "label", fits.fill_null(value=False).alias("accepted"))
+        .group_by("url")
+        .agg(pl.col("label").min(), pl.col("accepted").any())
+        .sort("url")
+    )
+
+
+def _refuse_unasked(collection: Path, addresses: pl.DataFrame, now: datetime) -> None:
+    """Write down at once what needs no request: refused licences and strings that are no addresses.
+
+    A picture kept under an earlier recipe whose licence is refused now gets such a row too.
+    """
+    known = read_ledger(collection).select("url", "outcome")
+    joined = addresses.join(known, on="url", how="left", maintain_order="left")
+    refused = joined.filter(~pl.col("accepted") & pl.col("outcome").ne_missing(_LICENCE_REFUSED))
+    rows: list[Row] = [
+        {"url": url, "label": label, "outcome": _LICENCE_REFUSED, "reason": "no source states an accepted licence"}
+        for url, label in refused.select("url", "label").iter_rows()
+    ]
+    unknown = joined.filter(pl.col("accepted") & pl.col("outcome").is_null())
+    for url, label in unknown.select("url", "label").iter_rows():
+        if reason := invalid(url):
+            rows.append({"url": url, "label": label, "outcome": "invalid-address", "reason": reason})
+    if rows:
+        frame = ledger_frame([row | {"attempts": 0, "fetched_at": now} for row in rows])
+        write_table(frame, collection / "ledger" / f"unasked-{fingerprint(rows, now)}.parquet")
+
+
+def _pending(collection: Path, addresses: pl.DataFrame, again: _Again) -> pl.DataFrame:
+    known = read_ledger(collection).select("url", "outcome", "fetched_at")
+    stale = pl.col("outcome").is_in(TRANSIENT) & (pl.col("fetched_at") <= again.before)
+    wanted = pl.col("outcome").is_in([*again.outcomes, _LICENCE_REFUSED])
+    return (
+        addresses.filter("accepted")
+        .join(known, on="url", how="left", maintain_order="left")
+        .filter(pl.col("outcome").is_null() | stale | wanted)
+        .select("url", "label")
+    )
+
+
+def _write_batches(collection: Path, pending: pl.DataFrame, size: int) -> Iterator[Path]:
+    """Cut `pending` into files. Each host's addresses are spread evenly over all of them."""
+    host = pl.col("url").str.extract(r"^[a-zA-Z]+://([^/?#]+)").fill_null("")
+    place = (pl.col("url").cum_count().over("host") - 0.5) / pl.len().over("host")
+    spread = (
+        pending.with_columns(host.alias("host"))
+        .with_columns(place.alias("place"))
+        .sort("place", "host", "url")
+        .select("url", "label")
+    )
+    for batch in spread.iter_slices(size):
+        path = _batch_folder(collection) / f"{fingerprint(batch.rows())}.parquet"
+        yield path if path.exists() else write_table(batch, path)
+
+
+def _batch_folder(collection: Path) -> Path:
+    return collection / "batches"

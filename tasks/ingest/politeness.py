@@ -1,0 +1,85 @@
+"""How hard a site is pressed: requests under way, pauses it asks for, giving up on one that is down.
+
+Lives for one batch, in one event loop. Reads and writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+GIVE_UP_AFTER = 12  # connections failing in a row, none succeeding between: the host is down
+_FIRST_PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
+
+
+@dataclass
+class Host:
+    """What is known of one host while a batch runs."""
+
+    slots: asyncio.Semaphore
+    """Requests under way to it."""
+    resume_at: float = 0.0
+    """Event loop time before which it asked not to be asked again."""
+    failures: int = 0
+    """Connections that failed since the last one that did not."""
+    closed: tuple[str, str] | None = None
+    """Outcome and reason of every address still to be asked, once the host is given up."""
+
+
+@dataclass
+class Politeness:
+    """Bounds requests over all hosts and to each one, and keeps the pauses that hosts ask for."""
+
+    connections: int
+    """Requests under way at once."""
+    per_host: int
+    """Requests under way at once to one host."""
+    max_wait: float
+    """Longest pause that is kept, in seconds; who asks for more is left alone for this batch."""
+    _hosts: dict[str, Host] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the semaphore that bounds them all."""
+        self._all = asyncio.Semaphore(self.connections)
+
+    def host(self, name: str) -> Host:
+        """Return the record of the host `name` (`host:port`)."""
+        return self._hosts.setdefault(name, Host(asyncio.Semaphore(self.per_host)))
+
+    @asynccontextmanager
+    async def turn(self, host: Host) -> AsyncIterator[None]:
+        """Wait for a turn at `host` and hold it for the block."""
+        async with host.slots:
+            while (pause := host.resume_at - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow meanwhile
+                await asyncio.sleep(pause)
+            async with self._all:
+                yield
+
+    def pause(self, host: Host, seconds: float, outcome: str) -> None:
+        """Keep a Retry-After: nobody asks `host` before then, or at all in this batch if it is too long."""
+        if seconds > self.max_wait:
+            host.closed = (outcome, f"the host asked for {seconds:.0f} s of rest")
+            return
+        host.resume_at = max(host.resume_at, asyncio.get_running_loop().time() + seconds)
+
+    def answered(self, host: Host) -> None:
+        """Note that `host` is up."""
+        host.failures = 0
+
+    def failed(self, host: Host, outcome: str) -> None:
+        """Note that no connection came about; after many in a row `host` is given up for this batch."""
+        host.failures += 1
+        if host.failures >= GIVE_UP_AFTER:
+            host.closed = (outcome, f"given up: {host.failures} connections in a row failed")
+
+
+def backoff(attempt: int, max_wait: float) -> float:
+    """Return the seconds to wait after the failed attempt number `attempt` (from 1): doubling, with jitter.
+
+    Half of the pause is random, so that addresses that failed together do not come back together.
+    """
+    pause = min(max_wait, _FIRST_PAUSE * 2.0 ** (attempt - 1))
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,1 @@
+"""What is learnt: configurations, backbones, heads, training runs. Shared by the stages that learn."""

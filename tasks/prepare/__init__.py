@@ -1,0 +1,1 @@
+"""Each image resized once, each backbone run once."""

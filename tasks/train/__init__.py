@@ -1,0 +1,1 @@
+"""The best trial refitted and fine-tuned."""

@@ -1,0 +1,1 @@
+"""The search for hyperparameters: Keras Tuner's oracle, asked and told."""

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.core.network import NetworkPolicy, literal, refusal
+
+FORBIDDEN = [
+    "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
+    "0.0.0.0", "255.255.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "100.64.0.1",
+    "100.100.100.200", "168.63.129.16", "192.0.0.192", "198.18.0.1", "192.0.2.1", "::",
+    "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
+    "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:7f00:1::",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_addresses_that_are_not_the_public_internet_are_refused_with_a_reason(address: str) -> None:
+    assert address in (refusal(address) or "")
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
+def test_public_addresses_pass(address: str) -> None:
+    assert refusal(address) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"), ("127.1", "127.0.0.1"), ("2130706433", "127.0.0.1"), ("0x7f.1", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("::1", "::1"),
+        ("example.org", None), ("1.2.3.example", None), ("", None),
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_literal_address_is_recognised(host: str, address: str | None) -> None:
+    assert literal(host) == address
+
+
+def test_an_exemption_is_for_exactly_one_host_and_port() -> None:
+    policy = NetworkPolicy(user_agent="t", allowed_hosts=("127.0.0.1:8080", "[::1]:90", "Photos.Lan:80"))
+    assert policy.allows("127.0.0.1", 8080)
+    assert policy.allows("::1", 90)
+    assert policy.allows("photos.lan", 80)
+    assert not policy.allows("127.0.0.1", 8081)
+    assert not policy.allows("localhost", 8080)
+    assert not policy.allows("127.0.0.11", 8080)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+
+from tasks.core.errors import BlockedAddressError
+from tasks.core.network import NetworkPolicy
+from tasks.core.transport import guarded_client, retry_after
+
+
+class _Hello(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = HTTPServer(("127.0.0.1", 0), _Hello)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(url: str, *allowed: str) -> httpx.Response:
+    async def main() -> httpx.Response:
+        async with guarded_client(NetworkPolicy(user_agent="t", allowed_hosts=allowed), timeout=2) as client:
+            return await client.get(url)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::ffff:7f00:1]"])
+def test_no_spelling_of_loopback_is_connected_to(port: int, host: str) -> None:
+    with pytest.raises(BlockedAddressError, match="HARVESTMAN_ALLOWED_HOSTS"):
+        ask(f"http://{host}:{port}/")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_allowed_host_is_reached(port: int, host: str) -> None:
+    assert ask(f"http://{host}:{port}/", f"{host}:{port}").text == "hello"
+
+
+def test_proxies_of_the_environment_are_ignored(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert ask(f"http://127.0.0.1:{port}/", f"127.0.0.1:{port}").text == "hello"
+
+
+def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:
+    def header(value: str) -> float | None:
+        return retry_after(httpx.Response(429, headers={"Retry-After": value}))
+
+    assert header("7") == 7
+    assert header(format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)) == pytest.approx(90, abs=3)
+    assert header("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert header("soon") is None
+    assert retry_after(httpx.Response(429)) is None

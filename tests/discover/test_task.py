@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from prefect.logging import disable_run_logger
+from prefect.states import Failed
+
+from tasks.core.errors import SourceError, SourceUnavailableError
+from tasks.core.network import NetworkPolicy
+from tasks.core.tables import CANDIDATES
+from tasks.discover.config import UrlListSource
+from tasks.discover.task import discover_source
+
+NETWORK = NetworkPolicy(user_agent="t")
+
+
+def run(collection: Path, listed: Path) -> dict[str, int]:
+    source = UrlListSource(source="url_list", path=listed)
+    with disable_run_logger():
+        return discover_source.fn(collection=str(collection), label="bear", source=source, network=NETWORK)
+
+
+def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) -> None:
+    listed = tmp_path / "bears.txt"
+    listed.write_text("http://a.org/1\nhttp://a.org/2\n")
+    assert run(tmp_path / "c", listed) == {"rows": 2, "candidates": 2}
+    listed.write_text("http://a.org/2\nhttp://a.org/1\n")
+    run(tmp_path / "c", listed)
+    [shard] = (tmp_path / "c" / "candidates").iterdir()
+    assert dict(pl.read_parquet_schema(shard)) == CANDIDATES
+    listed.write_text("http://a.org/3\n")
+    run(tmp_path / "c", listed)
+    assert len(list((tmp_path / "c" / "candidates").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("error", "again"), [(SourceUnavailableError("down"), True), (SourceError("wrong"), False)])
+def test_only_errors_that_may_pass_are_retried(error: Exception, again: bool) -> None:
+    assert discover_source.retries == 2
+    condition = discover_source.retry_condition_fn
+    assert condition is not None
+    assert condition(discover_source, None, Failed(data=error)) is again  # type: ignore[arg-type]
