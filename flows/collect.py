@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from tasks.ingest.plan import plan
 from tasks.ingest.task import ingest_batch
 
 LOOK = 0.5  # seconds between two looks at the journals
+LEASE = 60.0  # seconds a killed run keeps its turn: the shortest that Prefect allows
+PATIENCE = 5.0  # seconds to wait before saying so
 
 
 # One batch at a time: the limits a host is given hold within a batch.
@@ -42,7 +46,7 @@ def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
     context = open_context(recipe)
     check_writable(context.collection)
     busy = f"the collection of {context.recipe.name}"
-    with concurrency("collect", strict=False), locked(context.collection / ".collect.lock", busy):
+    with _turn(), locked(context.collection / ".collect.lock", busy):
         discover(context)
         offered = read_candidates(context.collection).filter(pl.col("label").is_in(context.recipe.labels))
         candidates = class_counts(offered)
@@ -57,6 +61,21 @@ def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
         fetched = ingest(context, retry)
     outcomes = outcomes_artifact(context)
     return {"candidates": candidates, "outcomes": outcomes, "fetched": fetched}
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Hold the global limit `collect` of the Prefect server, where there is one: sites count requests by address.
+
+    The slot of a run that was killed comes free when its lease ends.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(concurrency("collect", lease_duration=LEASE, timeout_seconds=PATIENCE))
+        except TimeoutError:
+            say(f"collect   waits for another collection to end (one that was killed counts for up to {LEASE:g} s)")
+            held.enter_context(concurrency("collect", lease_duration=LEASE))
+        yield
 
 
 def discover(context: Context) -> None:

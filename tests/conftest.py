@@ -20,6 +20,18 @@ from tasks.core.workspace import Workspace
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Servers are started once a session, and with several processes (-n 2) each process is a session of its own:
+# tests that share a server stay together, whichever process they go to.
+_SERVERS = {"running_stack": "stack", "mlflow_server": "mlflow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, group in _SERVERS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")

@@ -35,8 +35,9 @@ def discover_source(*, collection: str, label: str, source: Source, network: Net
     The same answer has the same file name, so asking again adds nothing.
     """
     found = discover(source, label=label, network=network)
-    name = f"{table_digest(found.candidates)[:LENGTH]}.parquet"
-    write_table(found.candidates, Path(collection) / "candidates" / name)
+    shard = Path(collection) / "candidates" / f"{table_digest(found.candidates)[:LENGTH]}.parquet"
+    if not shard.exists():
+        write_table(found.candidates, shard)
     get_run_logger().info(
         "%s from %s: %s", label, source.source, ", ".join(f"{number} {note}" for note, number in found.notes.items())
     )

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from mlflow.entities import Metric, Run
 
 from tasks.core.files import read_json
@@ -166,7 +165,7 @@ def close_search_run(tracker: Tracker, run_id: str, *, fit: Path, dataset: Path,
         if facts.get(name) is not None:
             figures[name] = float(facts[name])
     log_figures(tracker, run, figures)
-    log_metrics(tracker, run_id, _history(fit / "history.csv", run))
+    log_metrics(tracker, run_id, read_spool(fit / "metrics.jsonl"))  # what came live is not doubled: same moments
     log_params(
         tracker, run_id, {f"winner.{name}": text for name, text in flattened(facts.get("overrides") or {}).items()}
     )
@@ -205,20 +204,6 @@ def _end(run: Run, facts: Mapping[str, Any], figures: list[Metric]) -> int:
     start = figures[0].timestamp if figures else run.info.start_time
     seconds = float(facts.get("seconds") or 0.0)
     return int(max(figures[-1].timestamp if figures else start, start + 1000 * seconds))
-
-
-def _history(path: Path, run: Run) -> list[Metric]:
-    """The epochs carry no time: the run's start plus the epoch in milliseconds keeps them in order and repeatable."""
-    if not path.is_file():
-        return []
-    table = pl.read_csv(path)
-    names = [name for name in table.columns if name not in {"phase", "epoch"}]
-    return [
-        Metric(name, float(row[name]), run.info.start_time + int(row["epoch"]), int(row["epoch"]))
-        for row in table.iter_rows(named=True)
-        for name in names
-        if row[name] is not None
-    ]
 
 
 def _note(run: Run, facts: Mapping[str, Any], report: Mapping[str, Mapping[str, float]]) -> str:

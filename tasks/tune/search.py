@@ -124,7 +124,7 @@ def run_trial(search: Search, trial: Trial, features: Features, *, sink: Sink | 
         row |= {"status": "COMPLETED", "score": kept[search.config.objective], "best_epoch": kept["epoch"]}
     except StopError as error:  # diverged: a bad corner of the space, not the end of the search
         message = str(error)
-        row |= {"status": "FAILED", "score": None, "message": message}
+        row |= {"status": "FAILED", "score": None, "error": message}
     row |= {"epochs": len(history.rows), "seconds": round(time.monotonic() - started, 3)}
     write_json(folder / "trial.json", row)
     search.answer(trial.trial_id, row["score"], message)

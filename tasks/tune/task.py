@@ -64,7 +64,7 @@ def try_trial(
     ):  # the trial's files hold all of it: the end of the search logs what is missing
         log_trial(tracker, parent, folder)
     chosen = ", ".join(f"{name}={value}" for name, value in asked.overrides.items()) or "the recipe as it is"
-    figure = f"{row['objective']} {row['score']:.4f}" if row["score"] is not None else row["message"]
+    figure = f"{row['objective']} {row['score']:.4f}" if row["score"] is not None else row["error"]
     get_run_logger().info(
         "trial %s: %s (%s; %d epochs, %.1f s)", asked.trial_id, figure, chosen, row["epochs"], row["seconds"]
     )

@@ -56,7 +56,8 @@ class Machine:
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "flows.cli", "rehearse", str(self.recipe), "--per-class", "40"]
-        return subprocess.Popen(command, env=self.environment, stdout=self.log.open("ab"), stderr=subprocess.STDOUT)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
 
     def run(self) -> None:
         process = self.start()
@@ -172,13 +173,16 @@ def test_mlflow_holds_one_run_for_each_thing(killed: Machine) -> None:
 def test_a_run_with_nothing_new_fetches_decodes_and_learns_nothing(calm: Machine) -> None:
     asked, version = len(calm.requests()), calm.latest()["model"]
     stages = ("images", "collections", "datasets", "prepared", "features", "searches", "fits")
-    before = {path: path.stat().st_mtime_ns for stage in stages for path in (calm.workspace / stage).rglob("*.*")}
+
+    def written() -> dict[Path, int]:
+        files = (path for stage in stages for path in (calm.workspace / stage).rglob("*"))
+        return {path: path.stat().st_mtime_ns for path in files if path.is_file() and path.suffix != ".lock"}
+
+    before = written()
     calm.run()
     assert len(calm.requests()) == asked
     assert calm.latest()["model"] == version
-    after = {path: path.stat().st_mtime_ns for stage in stages for path in (calm.workspace / stage).rglob("*.*")}
-    changed = {path for path in after if before.get(path) != after[path] and not path.name.endswith(".lock")}
-    assert changed == set()
+    assert written() == before
     assert "nothing new" in calm.log.read_text()
 
 

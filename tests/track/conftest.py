@@ -121,6 +121,9 @@ def fit(tmp_path: Path) -> Path:
         "best_epoch": 1, "seconds": 12.5, "trial_id": "00", "parameters": 1234,
     }))  # fmt: skip
     (folder / "history.csv").write_text("phase,epoch,loss,val_loss\nhead,0,1.0,1.1\nhead,1,0.5,0.9\n")
+    figures = [("loss", 1.0, 0), ("val_loss", 1.1, 0), ("loss", 0.5, 1), ("val_loss", 0.9, 1)]
+    lines = [{"key": key, "value": value, "step": step, "timestamp": T0 + step} for key, value, step in figures]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for name in ("confusion.png", "per_class.csv", "predictions.parquet"):
         (folder / name).write_bytes(name.encode())
     return folder

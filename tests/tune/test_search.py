@@ -77,7 +77,7 @@ def test_a_diverged_trial_fails_and_the_search_goes_on(search: Search, features:
     assert trial is not None
     row = run_trial(search, trial, broken)
     assert (row["status"], row["score"]) == ("FAILED", None)
-    assert "diverged" in row["message"]
+    assert "diverged" in row["error"]
     with pytest.raises(DataError, match="No trial has completed"):
         search.best()
     run(search, features)
