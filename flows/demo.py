@@ -31,7 +31,7 @@ def run_demo(settings: Settings, console: Console, *, keep: bool, per_class: int
     started = time.monotonic()
 
     def say(line: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {line}", highlight=False)
+        console.print(f"{time.monotonic() - started:5.0f} s  {line}", highlight=False, markup=False, soft_wrap=True)
 
     stack = up(settings, say=say)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 
+from flows.progress import OWN
 from tasks.core.errors import StopError
 
 LOOK = 1.0  # seconds between two looks
@@ -95,7 +97,9 @@ class _Lines:
             for line in lines:
                 if line.id not in self.told:
                     self.told.add(line.id)
-                    self.say(line.message)
+                    # Of Prefect's own lines and those of single tasks, only what went wrong is worth a glance here.
+                    if line.name.endswith(OWN) or line.level >= logging.WARNING:
+                        self.say(line.message)
             offset += len(lines)
             if len(lines) < PAGE:
                 break

@@ -10,10 +10,10 @@ from typing import Any
 from flows.context import Context
 from flows.progress import following, say
 from tasks.core.files import locked
-from tasks.core.fingerprint import file_digest
+from tasks.core.fingerprint import file_digest, fingerprint
 from tasks.evaluate.task import evaluate_fit
 from tasks.models.backbones import find_weights
-from tasks.models.config import LearnConfig
+from tasks.models.config import HeadConfig, LearnConfig
 from tasks.prepare.task import prepare
 from tasks.register.task import register_fit
 from tasks.track.task import track_search, track_trials, track_winner
@@ -79,6 +79,7 @@ def tune(context: Context, search: Search, dataset: dict[str, Any], *, run: str)
     if done:
         say(f"tune      resumed: {done} trials are finished")
     worker = f"{socket.gethostname()}:{os.getpid()}"
+    folders: dict[str, dict[str, str]] = {}
     with following("tune", context.recipe.tune.trials, context.key("tune")) as follower:
         follower.at(done)
         while True:
@@ -86,21 +87,32 @@ def tune(context: Context, search: Search, dataset: dict[str, Any], *, run: str)
             if trial is None:
                 return
             varied = context.recipe.learn.override(trial["overrides"])
+            needed = _features_key(varied)
+            if needed not in folders:
+                folders[needed] = _prepare_for(context, dataset, varied)
             row = try_trial(
                 search=str(search.folder),
                 config=search.config,
                 learn=search.learn,
                 trial=trial,
-                folders=_prepare_for(context, dataset, varied),
+                folders=folders[needed],
                 tracker=context.tracker,
                 parent=run,
             )
-            score = "failed" if row["score"] is None else f"{row['score']:.4f}"
-            follower.at(len(search.results()), f"trial {trial['trial_id']}: {score}")
+            score = "failed" if row["score"] is None else f"{row['objective']} {row['score']:.4f}"
+            chosen = ", ".join(f"{name.split('.')[-1]}={value}" for name, value in trial["overrides"].items())
+            say(f"tune      trial {trial['trial_id']}: {score}  {chosen}")
+            follower.at(len(search.results()))
+
+
+def _features_key(learn: LearnConfig) -> str:
+    """Name what decides the features; trials that vary only the rest share them."""
+    head = HeadConfig(pooling=learn.model.head.pooling)
+    return fingerprint(learn.model.model_copy(update={"head": head}), learn.augment, learn.train.seed)
 
 
 def _prepare_for(context: Context, dataset: dict[str, Any], learn: LearnConfig) -> dict[str, str]:
-    """Return the features a configuration needs; trials that vary only the head share them."""
+    """Return the features a configuration needs, made where they are missing."""
     return dict(
         prepare(
             workspace=str(context.workspace.root),

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 LOG_EVERY = 10.0  # seconds between two lines of the log
 PAGE_EVERY = 2.0  # seconds between two updates of the Prefect page: each is a request and a row there
+OWN = "harvestman"  # child of the run's logger, so that a follower can tell our lines from Prefect's
 _screen: list[Console] = []
 
 
@@ -34,9 +35,14 @@ def say(text: str) -> None:
     for console in _screen:
         console.print(text, highlight=False, soft_wrap=True)
     try:
-        get_run_logger().info(text.replace("%", "%%"))
+        _log().info("%s", text)
     except MissingContextError:
         logging.getLogger(__name__).info("%s", text)
+
+
+def _log() -> logging.Logger:
+    # Prefect hands out an adapter that has getChild too, which its type leaves out.
+    return cast("logging.Logger", get_run_logger()).getChild(OWN)
 
 
 @dataclass
@@ -60,7 +66,7 @@ class Follower:
             self._logged = now
             rate = done / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate else ""
-            get_run_logger().info("%s: %d of %d, %.1f/s%s %s", self.what, done, self.total, rate, left, note)
+            _log().info("%s: %d of %d, %.1f/s%s %s", self.what, done, self.total, rate, left, note)
         if self.artifact is not None and now - self._paged > PAGE_EVERY:
             self._paged = now
             update_progress_artifact(self.artifact, progress=100 * done / max(self.total, 1))

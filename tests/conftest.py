@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Servers are started once a session, and with several processes (-n 2) each process is a session of its own:
 # tests that share a server stay together, whichever process they go to.
-_SERVERS = {"running_stack": "stack", "mlflow_server": "mlflow"}
+_SERVERS = {"running_stack": "stack", "mlflow_server": "mlflow", "tracker": "mlflow"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture, group in _SERVERS.items():

@@ -34,15 +34,18 @@ def _spread(group: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def write_sheet(workspace: Workspace, verdicts: Path, *, per_class: int = 8) -> Path:
-    """Draw the sheet of the verdicts table `verdicts` and return its address, `<verdicts>.png`.
+    """Draw the sheet of the verdicts table `verdicts`, unless it is drawn; return its address, `<verdicts>.png`.
 
     Raises:
         WorkspaceError: the sheet cannot be written.
     """
+    target = verdicts.with_suffix(".png")
+    if target.is_file():
+        return target
     rows = pick(read_tables([verdicts], VERDICTS), per_class)
     pictures = [
         (label, workspace.image(sha256, image_format))
         for label, sha256, image_format in rows.select("label", "sha256", "format").iter_rows()
     ]
     sheet = contact_sheet(pictures, columns=per_class, tile=TILE)
-    return write_atomic(verdicts.with_suffix(".png"), lambda stream: stream.write(sheet))
+    return write_atomic(target, lambda stream: stream.write(sheet))

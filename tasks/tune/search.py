@@ -43,12 +43,21 @@ class Search:
         return self.folder / "trials" / trial_id
 
     def next_trial(self, worker: str) -> Trial | None:
-        """Ask the oracle, answering at once for trials that were finished but not told before a kill."""
+        """Ask the oracle, answering at once what is known: trials finished but not told before a kill, and twins.
+
+        Bayesian optimisation proposes the same values again and again once it is sure of them; with the same
+        seed they give the same score.
+        """
         while (trial := ask(self.folder, self.config, worker=worker, max_epochs=self.learn.train.epochs)) is not None:
-            done = self.result(trial.trial_id)
-            if done is None or done["overrides"] != trial.overrides or done["status"] != "COMPLETED":
+            known = [
+                row for row in self.results() if row["status"] == "COMPLETED" and row["overrides"] == trial.overrides
+            ]
+            if not known:
                 return trial
-            self.answer(trial.trial_id, done["score"])
+            if self.result(trial.trial_id) is None:
+                twin = known[0] | {"trial_id": trial.trial_id, "same_as": known[0]["trial_id"], "seconds": 0.0}
+                write_json(self.trial_folder(trial.trial_id) / "trial.json", twin)
+            self.answer(trial.trial_id, known[0]["score"])
         return None
 
     def answer(self, trial_id: str, score: float | None, message: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,18 @@ def tiny(out: str, seconds: float = 0) -> None:
 """
 
 
+class Patient(httpx.HTTPTransport):
+    """Prefect on SQLite answers 503 while another process writes for long; its own client asks again, and so does this."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(20):
+            response = super().handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return response
+
+
 @dataclass(frozen=True)
 class RunningStack:
     """A stack, the settings and the deploy folder it was started with, and its Prefect API."""
@@ -61,7 +74,7 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
         patch.setenv("PREFECT_API_KEY", "the key of another server")
         settings = Settings(workspace=folder / "workspace")
         stack = up(settings, deploy=deploy)
-        with httpx.Client(base_url=stack.prefect_api_url, timeout=30, trust_env=False) as api:
+        with httpx.Client(base_url=stack.prefect_api_url, timeout=30, transport=Patient()) as api:
             yield RunningStack(settings, deploy, stack, api)
         last = find_stack(settings)
         stopped = down(settings)

@@ -59,6 +59,19 @@ def test_a_trial_killed_between_its_file_and_its_answer_is_answered_not_repeated
     assert search.result("0") == row
 
 
+def test_values_that_were_tried_are_answered_not_trained_again(search: Search, features: Features) -> None:
+    first = search.next_trial("other")
+    assert first is not None
+    second = search.next_trial("w")
+    assert second is not None
+    row = {"trial_id": first.trial_id, "overrides": second.overrides, "status": "COMPLETED", "score": 0.25}
+    write_json(search.trial_folder(first.trial_id) / "trial.json", row)
+    assert run(search, features) == ["2"]
+    twin = search.result(second.trial_id)
+    assert twin is not None
+    assert (twin["same_as"], twin["score"]) == (first.trial_id, 0.25)
+
+
 def test_the_spool_of_a_killed_attempt_is_replaced(search: Search, features: Features) -> None:
     trial = search.next_trial("w")
     assert trial is not None
