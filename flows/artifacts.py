@@ -64,7 +64,7 @@ def metrics_artifact(context: Context, figures: dict[str, float]) -> None:
     create_table_artifact(rows, key=context.key("metrics"), description="The winner, judged by its predictions.")
 
 
-def run_artifacts(context: Context, kind: str, url: str, *, picture: str = "") -> None:
+def run_artifacts(context: Context, kind: str, url: str, *, picture: str = "", title: str = "") -> None:
     """Leave a link to the MLflow run and, where MLflow is a server, a picture out of it.
 
     Args:
@@ -72,6 +72,7 @@ def run_artifacts(context: Context, kind: str, url: str, *, picture: str = "") -
         kind: what the run is, e.g. "dataset".
         url: the run's page; empty where MLflow is a file.
         picture: path of an image among the run's artifacts.
+        title: what the image shows.
     """
     if not url:
         return
@@ -79,8 +80,7 @@ def run_artifacts(context: Context, kind: str, url: str, *, picture: str = "") -
     if picture:
         run_id = url.rstrip("/").rsplit("/", 1)[-1]
         address = f"{context.tracker.uri}/get-artifact?path={picture}&run_uuid={run_id}"
-        name = picture.rsplit("/", 1)[-1].split(".", maxsplit=1)[0].replace("_", "-")
-        create_image_artifact(address, key=context.key(name), description=name.replace("-", " "))
+        create_image_artifact(address, key=context.key(title), description=f"{title.capitalize()}.")
 
 
 def class_counts(frame: pl.DataFrame) -> dict[str, int]:

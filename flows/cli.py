@@ -175,10 +175,11 @@ def up() -> None:
     """Start this workspace's Prefect server, MLflow server and workers; register the deployments."""
     from flows.stack import up as start
 
-    stack = start(_settings(), say=lambda line: out.print(line, highlight=False))
+    stack = start(_settings(), say=_say)
     out.print(f"Prefect  {stack.prefect_ui_url}\nMLflow   {stack.mlflow_uri}")
     out.print("prefect and mlflow commands find them through:", style="dim")
-    out.print(f"  export PREFECT_API_URL={stack.prefect_api_url} MLFLOW_TRACKING_URI={stack.mlflow_uri}")
+    export = f"  export PREFECT_API_URL={stack.prefect_api_url} MLFLOW_TRACKING_URI={stack.mlflow_uri}"
+    out.print(export, highlight=False, soft_wrap=True)
     out.print("harvestman down stops them.", style="dim")
 
 
@@ -187,7 +188,11 @@ def down() -> None:
     """Stop what `up` started, and nothing else."""
     from flows.stack import down as stop
 
-    stop(_settings(), say=lambda line: out.print(line, highlight=False))
+    stop(_settings(), say=_say)
+
+
+def _say(line: str) -> None:
+    out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _settings() -> Any:  # noqa: ANN401 - flows.settings.Settings, imported late
@@ -217,7 +222,10 @@ def _prepare_process(*, verbose: bool) -> None:
 def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> None:
     from flows.recipe import load_recipe
 
-    load_recipe(recipe)  # a wrong recipe is told before anything is started
+    loaded = load_recipe(recipe)
+    from flows.preflight import preflight
+
+    preflight(loaded, _settings())  # what can be known is told before anything is started
     from flows.pipeline import pipeline
     from flows.progress import show_on
     from flows.settings import Settings
@@ -225,7 +233,7 @@ def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> 
 
     show_on(err)
     pipeline(str(recipe), train_on=train_on, retry=retry)
-    show(summarise(Standing(load_recipe(recipe), Settings().folders)), out)
+    show(summarise(Standing(loaded, Settings().folders)), out)
 
 
 def _outcomes(text: str) -> tuple[str, ...]:

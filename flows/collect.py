@@ -17,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import class_counts, outcomes_artifact
-from flows.context import Context, open_context
+from flows.context import Context, open_context, run_name
 from flows.progress import Follower, following, say
 from tasks.core.errors import DataError, HarvestmanError
 from tasks.core.files import check_writable, locked
@@ -32,7 +32,7 @@ PATIENCE = 5.0  # seconds to wait before saying so
 
 
 # One batch at a time: the limits a host is given hold within a batch.
-@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=1), flow_run_name="collect {recipe}")  # type: ignore[arg-type]  # Prefect declares an invariant future type
+@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=1), flow_run_name=run_name)  # type: ignore[arg-type]  # Prefect declares an invariant future type
 def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
     """Discover and ingest.
 

@@ -12,6 +12,7 @@ import prefect.runtime
 
 from flows.recipe import Recipe, load_recipe
 from flows.settings import Settings
+from tasks.core.errors import HarvestmanError
 from tasks.core.workspace import Workspace
 from tasks.track.config import Origin, Tracker
 
@@ -57,6 +58,16 @@ class Context:
 def open_context(recipe: str) -> Context:
     """Read the recipe file and the environment."""
     return Context(load_recipe(recipe), Path(recipe).resolve(), Settings())
+
+
+def run_name() -> str:
+    """Return the name of the flow run that begins: the flow's and the recipe's."""
+    path = str(prefect.runtime.flow_run.parameters.get("recipe", ""))
+    try:
+        recipe = load_recipe(path).name
+    except HarvestmanError:  # told by the flow itself, in full
+        recipe = Path(path).stem
+    return f"{prefect.runtime.flow_run.flow_name} {recipe}"
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.events import emit_event
 
 from flows.artifacts import balance_artifact, run_artifacts, verdicts_artifact
-from flows.context import open_context
+from flows.context import open_context, run_name
 from flows.latest import remember
 from flows.progress import say
 from tasks.curate.task import curate_collection, draw_contact_sheet
@@ -16,7 +17,7 @@ from tasks.split.task import publish_dataset
 from tasks.track.task import track_dataset
 
 
-@flow(name="curate", flow_run_name="curate {recipe}")
+@flow(name="curate", flow_run_name=run_name)
 def curate(recipe: str) -> dict[str, Any]:
     """Curate the collection and publish a data set version.
 
@@ -51,7 +52,7 @@ def curate(recipe: str) -> dict[str, Any]:
     )
     verdicts_artifact(context, verdicts)
     balance_artifact(context, dataset)
-    run_artifacts(context, "dataset", run["url"], picture=f"dataset/{sheet.rsplit('/', 1)[-1]}")
+    run_artifacts(context, "dataset", run["url"], picture=f"dataset/{Path(sheet).name}", title="contact sheet")
     remember(context, dataset=dataset | {"verdicts": verdicts, "run": run, "sheet": sheet})
     if dataset["new"]:
         emit_event(

@@ -46,6 +46,7 @@ def learn(context: Context, dataset: dict[str, Any], weights: Path | None) -> di
             tracker=context.tracker, search=str(search.folder), dataset=dataset["path"],
             params=recipe.model_dump(mode="json", include={"model", "augment", "balance", "train", "tune"}),
             origin=context.origin, weights_sha256=digest,
+            name=f"{recipe.model.backbone} on {dataset['version'][:8]}",
         )  # fmt: skip
         tune(context, search, dataset, run=run["run_id"])
         best = search.best()

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
 from flows.collect import collect
-from flows.context import Context, open_context
+from flows.context import Context, open_context, run_name
 from flows.curate import curate
 from flows.latest import latest
 from flows.preflight import preflight
@@ -20,7 +20,7 @@ from tasks.core.errors import StopError
 TRAIN = "train/train"
 
 
-@flow(name="pipeline", flow_run_name="pipeline {recipe}")
+@flow(name="pipeline", flow_run_name=run_name)
 def pipeline(recipe: str, train_on: str | None = None, retry: tuple[str, ...] = ()) -> dict[str, Any]:
     """Take a recipe from its addresses to a registered model.
 

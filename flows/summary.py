@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -67,43 +67,55 @@ def _model(model: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def show(summary: dict[str, Any], console: Console) -> None:
     """Print a summary for people."""
-    parts: list[RenderableType] = [Text(f"{summary['recipe']}  in {summary['workspace']}", style="bold")]
-    parts.append(_outcomes(summary))
-    if dataset := summary["dataset"]:
-        parts.append(_dataset(dataset))
-    if model := summary["model"]:
-        parts.append(_figures(model))
+    console.print(Text(f"{summary['recipe']}  in {summary['workspace']}", style="bold"), soft_wrap=True)
     if not summary["addresses"]:
-        parts.append(Text("Nothing has been collected yet: harvestman run RECIPE"))
-    console.print(Group(*parts))
+        console.print("Nothing has been collected yet: harvestman run RECIPE")
+        return
+    _outcomes(summary, console)
+    if dataset := summary["dataset"]:
+        _dataset(dataset, console)
+    if model := summary["model"]:
+        _figures(model, console)
 
 
-def _outcomes(summary: dict[str, Any]) -> RenderableType:
-    table = Table("outcome", "addresses", title="Addresses", title_justify="left", box=None)
+def _titled(title: str, *columns: str) -> tuple[Text, Table]:
+    return Text(f"\n{title}", style="bold"), Table(*columns, box=None, pad_edge=False)
+
+
+def _outcomes(summary: dict[str, Any], console: Console) -> None:
+    title, table = _titled("Addresses", "outcome", "addresses")
     for outcome, count in summary["outcomes"].items():
         table.add_row(outcome, str(count), style="green" if outcome == KEPT else None)
     if summary["pending"]:
         table.add_row("not asked yet", str(summary["pending"]), style="yellow")
-    return table
+    console.print(title, table)
 
 
-def _dataset(dataset: dict[str, Any]) -> RenderableType:
+def _dataset(dataset: dict[str, Any], console: Console) -> None:
     counts: dict[str, dict[str, int]] = dataset["counts"]
-    table = Table("class", *counts, title=f"Data set {dataset['version']}", title_justify="left", box=None)
+    title, table = _titled(f"Data set {dataset['version']}", "class", *counts)
     for label in sorted({label for of in counts.values() for label in of}):
         table.add_row(label, *(str(of.get(label, 0)) for of in counts.values()))
-    verdicts = ", ".join(f"{count} {name}" for name, count in dataset["verdicts"].items())
-    return Group(table, Text(f"verdicts: {verdicts}", style="dim"), Text(f"images: {dataset['path']}", style="dim"))
+    console.print(title, table)
+    _line("verdicts: " + ", ".join(f"{count} {name}" for name, count in dataset["verdicts"].items()), console)
+    _line(f"images: {dataset['path']}", console)
 
 
-def _figures(model: dict[str, Any]) -> RenderableType:
+def _figures(model: dict[str, Any], console: Console) -> None:
     registered = model["registered"]
-    title = f"Model {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])})"
-    table = Table("split", "images", "accuracy", "macro-F1", title=title, title_justify="left", box=None)
+    title, table = _titled(
+        f"Model {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])})",
+        "split", "images", "accuracy", "macro-F1",
+    )  # fmt: skip
     for split, row in model["figures"].items():
         table.add_row(split, f"{row['n']:.0f}", f"{row['accuracy']:.3f}", f"{row['macro_f1']:.3f}")
+    console.print(title, table)
     chosen = ", ".join(f"{name}={value}" for name, value in model["overrides"].items()) or "the recipe as it is"
-    lines = [f"{model['trials']} trials; the best: {chosen}", f"report: {model['fit']}"]
+    _line(f"{model['trials']} trials; the best: {chosen}", console)
+    _line(f"report: {model['fit']}", console)
     if model["run"]["url"]:
-        lines.append(f"MLflow: {model['run']['url']}")
-    return Group(table, *(Text(line, style="dim") for line in lines))
+        _line(f"MLflow: {model['run']['url']}", console)
+
+
+def _line(text: str, console: Console) -> None:
+    console.print(Text(text, style="dim"), soft_wrap=True)

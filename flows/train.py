@@ -12,7 +12,7 @@ from typing import Any
 from prefect import flow
 
 from flows.artifacts import metrics_artifact, run_artifacts
-from flows.context import Context, open_context
+from flows.context import Context, open_context, run_name
 from flows.latest import latest, latest_dataset, remember
 from flows.progress import say
 from tasks.core.files import read_json
@@ -20,7 +20,7 @@ from tasks.core.fingerprint import file_digest, fingerprint
 from tasks.models.backbones import find_weights
 
 
-@flow(name="train", flow_run_name="train {recipe}")
+@flow(name="train", flow_run_name=run_name)
 def train(recipe: str) -> dict[str, Any]:
     """Tune and train on the newest data set version of `recipe`; register the winner.
 
@@ -42,7 +42,7 @@ def train(recipe: str) -> dict[str, Any]:
     figures = read_json(Path(model["fit"]) / "metrics.json")
     flat = {f"{split}/{name}": float(value) for split, row in figures.items() for name, value in row.items()}
     metrics_artifact(context, flat)
-    run_artifacts(context, "search", model["run"]["url"], picture="report/confusion.png")
+    run_artifacts(context, "search", model["run"]["url"], picture="report/confusion.png", title="confusion matrix")
     registered = model["registered"]
     say(
         f"register  {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])}): "

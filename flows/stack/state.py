@@ -76,7 +76,7 @@ def read_stack(folder: Path) -> Stack:
         raw = read_json(path)
         records = tuple(ProcessRecord(**record) for record in raw.pop("processes"))
         return Stack(folder=folder, processes=records, **raw)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Stack(folder=folder)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise WorkspaceError(

@@ -96,7 +96,7 @@ def _write_mistakes(fit: Path, wrong: pl.DataFrame, dataset: Path) -> None:
     manifest = read_tables([dataset / "manifest.parquet"], MANIFEST).select("sha256", "path")
     paths = dict(manifest.iter_rows())
     rows = [
-        (f"{row['confidence']:.0%} {row['label']} → {row['predicted']}", dataset / paths[row["sha256"]])
+        (f"{row['label']}\n→ {row['predicted']} {row['confidence']:.0%}", dataset / paths[row["sha256"]])
         for row in wrong.iter_rows(named=True)
         if row["sha256"] in paths
     ]

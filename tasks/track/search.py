@@ -56,6 +56,7 @@ def open_search_run(
     params: Mapping[str, Any],
     origin: Origin,
     weights_sha256: str | None = None,
+    name: str | None = None,
 ) -> str:
     """Open the parent run of the search in folder `search`, or find it again, and return its id.
 
@@ -66,6 +67,7 @@ def open_search_run(
         params: nested configuration; becomes dotted parameters.
         origin: what runs it.
         weights_sha256: of the pretrained weights, where there are any.
+        name: shown in lists and comparisons; None = the search's fingerprint.
 
     Raises:
         ServerUnavailableError: the tracker does not answer.
@@ -79,7 +81,7 @@ def open_search_run(
         "harvestman.search": search.name,
         "harvestman.kind": "search",
     }
-    run = open_run(tracker, f"search:{search.name}", name=f"search-{search.name}", tags=tags)
+    run = open_run(tracker, f"search:{search.name}", name=name or f"search-{search.name}", tags=tags)
     run_id = str(run.info.run_id)
     if run.info.status == FINISHED:
         return run_id

@@ -48,6 +48,7 @@ def track_search(
     params: dict[str, Any],
     origin: Origin,
     weights_sha256: str | None = None,
+    name: str | None = None,
 ) -> dict[str, str]:
     """Open the parent run of a search, or find it again; return its id and page."""
     run_id = open_search_run(
@@ -57,6 +58,7 @@ def track_search(
         params=params,
         origin=origin,
         weights_sha256=weights_sha256,
+        name=name,
     )
     return _found(tracker, run_id)
 

@@ -35,7 +35,7 @@ def tiny(out: str, seconds: float = 0) -> None:
 
 
 class Patient(httpx.HTTPTransport):
-    """Prefect on SQLite answers 503 while another process writes for long; its own client asks again, and so does this."""
+    """Prefect on SQLite answers 503 while another process writes for long; its own client asks again, as this does."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         for _ in range(20):
