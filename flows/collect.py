@@ -19,7 +19,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.artifacts import class_counts, outcomes_artifact
 from flows.context import Context, open_context, run_name
 from flows.progress import Follower, following, say
-from tasks.core.errors import DataError, HarvestmanError
+from tasks.core.errors import DataError, HarvestmanError, WorkspaceError
 from tasks.core.files import check_writable, locked
 from tasks.core.tables import KEPT, read_candidates
 from tasks.discover.task import discover_source
@@ -90,6 +90,8 @@ def discover(context: Context) -> None:
     for label, source, future in asked:
         future.wait()
         found = future.state.result(raise_on_failure=False)
+        if isinstance(found, WorkspaceError):
+            raise found
         if isinstance(found, BaseException):
             say(f"discover  {label} from {source.source}: {found}")
             errors.append(found)

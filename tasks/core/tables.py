@@ -6,12 +6,13 @@ temporary name and renamed, so any number of workers can add to them without a l
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
-from tasks.core.files import write_atomic
+from tasks.core.files import write_all, write_atomic
 
 Schema = dict[str, pl.DataType]
 
@@ -132,7 +133,10 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 def write_table(frame: pl.DataFrame, path: Path) -> Path:
     """Write `frame` to `path` as Parquet: temporary file, then rename."""
-    return write_atomic(path, lambda stream: frame.write_parquet(stream, compression="zstd"))
+    # Through memory: Polars tells a full disk as an error of its own, in words that change.
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return write_atomic(path, lambda stream: write_all(stream, buffer.getvalue()))
 
 
 def read_shards(folder: Path, schema: Schema) -> pl.DataFrame:

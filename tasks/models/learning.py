@@ -62,16 +62,15 @@ class History:
                 self.sink(key, value, row["epoch"], stamp)
 
     def kept(self, train: TrainConfig) -> dict[str, Any]:
-        """Return the row of the epoch whose weights the last phase left in the model.
+        """Return the row of the epoch whose weights the model keeps.
 
-        With early stopping that is the best epoch by its figure (the first of equals), else the last.
+        With early stopping that is the best epoch of all phases by its figure (the first of equals), else the last.
         """
-        rows = [row for row in self.rows if row["phase"] == self.rows[-1]["phase"]]
         if train.early_stopping is None:
-            return rows[-1]
+            return self.rows[-1]
         monitor = train.early_stopping.monitor
         sign = 1 if _mode(monitor) == "min" else -1
-        return min(rows, key=lambda row: sign * row[monitor])
+        return min(self.rows, key=lambda row: sign * row[monitor])
 
 
 class Views(keras.utils.PyDataset):

@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from tasks.core.files import publishing, write_json
 from tasks.core.fingerprint import file_digest, fingerprint
@@ -21,6 +20,7 @@ from tasks.models.backbones import BACKBONES
 from tasks.models.build import augmentation, backbone, calibrate, extractor
 from tasks.models.config import LearnConfig
 from tasks.models.features import Prepared
+from tasks.prepare.arrays import create_array
 
 BATCH = 32
 CALIBRATION = 64  # training images that give a random backbone its batch statistics
@@ -70,8 +70,8 @@ def prepare_features(
     copies = learn.augment.views if learn.augment.active else 0
     total = len(data.pixels) + copies * len(train)
     with publishing(folder) as part:
-        clean = open_memmap(part / "clean.npy", mode="w+", dtype=np.float32, shape=(len(data.pixels), width))
-        views = open_memmap(part / "views.npy", mode="w+", dtype=np.float32, shape=(copies, len(train), width))
+        clean = create_array(part / "clean.npy", (len(data.pixels), width), np.float32)
+        views = create_array(part / "views.npy", (copies, len(train), width), np.float32)
         done = _extract(
             extract, data.pixels, np.arange(len(data.pixels)), out=clean, done=0, total=total, tell=on_batch
         )

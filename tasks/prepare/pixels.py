@@ -21,6 +21,7 @@ from tasks.core.tables import write_table
 from tasks.core.workspace import Workspace
 from tasks.models.config import ModelConfig
 from tasks.models.pixels import VERSION, decode
+from tasks.prepare.arrays import create_array
 
 THREADS = 4  # Pillow frees the GIL while it decodes and resizes
 
@@ -45,9 +46,7 @@ def prepare_pixels(
     rows = pl.read_parquet(dataset / "manifest.parquet").sort("sha256")
     size = model.image_size
     with publishing(folder) as part:
-        pixels = np.lib.format.open_memmap(
-            part / "pixels.npy", mode="w+", dtype=np.uint8, shape=(rows.height, size, size, 3)
-        )
+        pixels = create_array(part / "pixels.npy", (rows.height, size, size, 3), np.uint8)
 
         def store(item: tuple[int, str]) -> None:
             position, path = item

@@ -26,7 +26,7 @@ from tasks.models.features import Features, Prepared
 from tasks.models.heads import fit_head
 from tasks.models.learning import EVAL_BATCH, HISTORY, History, Sink, compile_model, fit
 
-VERSION = 1  # raised when the same inputs would give another model
+VERSION = 2  # raised when the same inputs would give another model
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,14 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
     learn: LearnConfig,
     history: History,
 ) -> int:
-    """Train the last backbone layers together with the head, on augmented pixels; return how many layers."""
+    """Train the last backbone layers together with the head, on augmented pixels; return how many layers.
+
+    When the validation split says that it made things worse, the weights from before come back (0 layers).
+    """
     phase = learn.train.fine_tune
     if phase is None:
         return 0
-    count = unfreeze(body, phase.layers)
+    count, before = unfreeze(body, phase.layers), model.get_weights()
     change = augmentation(learn.augment, seed=learn.train.seed)
     # Augmentation sits in a wrapper, so the saved model does not carry it.
     outer = keras.Sequential([keras.Input(model.input_shape[1:]), change, model]) if change else model
@@ -111,7 +114,10 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
     fit(outer, ([_Rows(prepared.pixels, train)], features.labels[train]),  # type: ignore[list-item]  # read as an array is
         (prepared.pixels[val].astype(np.float32), features.labels[val]),
         learn=learn, history=history, phase="fine-tune", epochs=phase.epochs)  # fmt: skip
-    return count
+    if history.kept(learn.train)["phase"] == "fine-tune":
+        return count
+    model.set_weights(before)
+    return 0
 
 
 class _Rows:

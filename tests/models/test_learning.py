@@ -63,13 +63,14 @@ def test_without_early_stopping_the_last_epoch_is_kept() -> None:
     assert History(rows).kept(TrainConfig(early_stopping=EarlyStopping()))["epoch"] == 1
 
 
-def test_a_later_phase_is_judged_by_its_own_epochs() -> None:
+def test_a_phase_that_made_it_worse_is_not_kept() -> None:
     rows = [
         {"phase": "head", "epoch": 0, "val_loss": 0.1},
         {"phase": "fine-tune", "epoch": 1, "val_loss": 0.3},
         {"phase": "fine-tune", "epoch": 2, "val_loss": 0.2},
     ]
-    assert History(rows).kept(TrainConfig())["epoch"] == 2
+    assert History(rows).kept(TrainConfig())["epoch"] == 0
+    assert History(rows).kept(TrainConfig(early_stopping=None))["epoch"] == 2
 
 
 def test_divergence_stops_the_training(features: Features) -> None:

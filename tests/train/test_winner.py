@@ -73,6 +73,18 @@ def test_fine_tuning_changes_the_last_layers_and_no_batch_statistics(workspace: 
     assert not any(isinstance(body.get_layer(name), keras.layers.BatchNormalization) for name in changed)
 
 
+def test_fine_tuning_that_makes_it_worse_is_undone(workspace: Workspace, inputs: Inputs) -> None:
+    # The head is right about every colour, so the best that fine-tuning can do is to be no better.
+    base = {"early_stopping": {"monitor": "val_accuracy", "patience": 9}, "epochs": 40, "learning_rate": 0.05}
+    tame = train_winner(workspace, inputs, learn(**base), facts={})
+    assert pl.read_csv(tame / "history.csv")["val_accuracy"].max() == 1
+    wild = learn(**base, fine_tune={"layers": 8, "learning_rate": 50.0, "epochs": 1})
+    folder = train_winner(workspace, inputs, wild, facts={})
+    assert read_json(folder / "fit.json")["trainable_backbone_layers"] == 0
+    first, second = (pl.read_parquet(path / "predictions.parquet")["confidence"].to_numpy() for path in (tame, folder))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
 def test_predictions_name_the_most_probable_class() -> None:
     index = pl.DataFrame({"sha256": ["x", "y"], "label": ["a", "b"], "split": ["test", "test"]})
     table = predictions(index, np.array([[0.2, 0.8], [0.6, 0.4]], np.float32), ("a", "b"))
