@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.core.files import write_all, write_atomic
+from tasks.core.files import write_atomic
 
 Schema = dict[str, pl.DataType]
 
@@ -136,7 +136,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> Path:
     # Through memory: Polars tells a full disk as an error of its own, in words that change.
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd")
-    return write_atomic(path, lambda stream: write_all(stream, buffer.getvalue()))
+    return write_atomic(path, lambda stream: stream.write(buffer.getvalue()))
 
 
 def read_shards(folder: Path, schema: Schema) -> pl.DataFrame:
