@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tasks.core.errors import HarvestmanError, ServerUnavailableError
+from tasks.core.errors import HarvestmanError, ServerUnavailableError, StopError
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it is called; see the docstring
 
@@ -70,13 +70,17 @@ def main() -> None:
 
 
 def _fail(error: HarvestmanError) -> None:
+    _tell(error)
+    if os.environ.get("HARVESTMAN_TRACEBACK"):
+        err.print_exception()
+    sys.exit(1)
+
+
+def _tell(error: HarvestmanError) -> None:
     err.print(error.what, style="bold red", highlight=False, markup=False, soft_wrap=True)
     for line in (error.received, error.hint):
         if line:
             err.print(line, highlight=False, markup=False, soft_wrap=True)
-    if os.environ.get("HARVESTMAN_TRACEBACK"):
-        err.print_exception()
-    sys.exit(1)
 
 
 def _server_error(error: Exception) -> HarvestmanError | None:
@@ -119,7 +123,7 @@ def check(recipe: RecipeFile, as_json: Json = False) -> None:
     else:
         out.print(f"{loaded.name}: {len(loaded.classes)} classes: {', '.join(loaded.classes)}", highlight=False)
         for error in found:
-            err.print(str(error), style="red", highlight=False, markup=False)
+            _tell(error)
         out.print("ready to run" if not found else f"{len(found)} to mend first", highlight=False)
     raise typer.Exit(1 if found else 0)
 
@@ -130,11 +134,15 @@ def status(recipe: RecipeFile, as_json: Json = False) -> None:
     from flows.recipe import load_recipe
     from flows.summary import Standing, show, summarise
 
-    summary = summarise(Standing(load_recipe(recipe), _settings().folders))
+    settings, loaded = _settings(), load_recipe(recipe)
+    summary = summarise(Standing(loaded, settings.folders))
     if as_json:
         out.print_json(json.dumps(summary, default=str))
-    else:
-        show(summary, out)
+        return
+    show(summary, out)
+    rehearsed = settings.folders.root / "rehearsals" / loaded.name / "recipe.yaml"
+    if not summary["addresses"] and rehearsed.is_file():
+        _say(f"It has been rehearsed: harvestman status {rehearsed}")
 
 
 @app.command()
@@ -151,9 +159,13 @@ def rehearse(
     from tasks.rehearse.stage import serving
 
     _prepare_process(verbose=verbose)
-    rehearsal = _stage(
-        recipe, photos, observations=observations, weights_dir=weights_dir, per_class=per_class, seed=seed
-    )
+    from flows.preflight import check_weights
+    from flows.recipe import load_recipe
+
+    if weights_dir is not None:
+        os.environ["HARVESTMAN_WEIGHTS_DIR"] = str(weights_dir.resolve())
+    check_weights(load_recipe(recipe), _settings())  # before anything is painted
+    rehearsal = _stage(recipe, photos, observations=observations, per_class=per_class, seed=seed)
     with serving(rehearsal):
         _pipeline(rehearsal.recipe, retry=(), train_on=None)
 
@@ -197,10 +209,20 @@ def _say(line: str) -> None:
 
 def _settings() -> Any:  # noqa: ANN401 - flows.settings.Settings, imported late
     """Return the settings; servers of this workspace's stack are used where the environment names none."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
     from flows.settings import Settings
     from flows.stack import find_stack, stack_environment
 
-    stack = find_stack(Settings())
+    try:
+        stack = find_stack(Settings())
+    except (SettingsError, ValidationError) as error:
+        raise StopError(
+            "A variable of the environment cannot be read.",
+            received=str(error),
+            hint="docs/settings.md lists them; a list is written as JSON, e.g. '[\"localhost:8000\"]'.",
+        ) from error
     if stack is not None:
         for name, value in stack_environment(stack).items():
             os.environ.setdefault(name, value)
@@ -217,6 +239,7 @@ def _prepare_process(*, verbose: bool) -> None:
     else:
         # The run's own lines are shown by flows.progress; the rest is on the run's page.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
 
 def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> None:
@@ -226,13 +249,15 @@ def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> 
     from flows.preflight import preflight
 
     preflight(loaded, _settings())  # what can be known is told before anything is started
+    from flows.guard import guarding
     from flows.pipeline import pipeline
     from flows.progress import show_on
     from flows.settings import Settings
     from flows.summary import Standing, show, summarise
 
     show_on(err)
-    pipeline(str(recipe), train_on=train_on, retry=retry)
+    with guarding(Settings().prefect_api_url, _tell):
+        pipeline(str(recipe), train_on=train_on, retry=retry)
     show(summarise(Standing(loaded, Settings().folders)), out)
 
 
@@ -240,9 +265,7 @@ def _outcomes(text: str) -> tuple[str, ...]:
     return tuple(slug.strip() for slug in text.split(",") if slug.strip())
 
 
-def _stage(
-    recipe: Path, photos: Path | None, *, observations: str | None, weights_dir: Path | None, per_class: int, seed: int
-) -> Any:  # noqa: ANN401 - tasks.rehearse.stage.Rehearsal, imported late
+def _stage(recipe: Path, photos: Path | None, *, observations: str | None, per_class: int, seed: int) -> Any:  # noqa: ANN401 - tasks.rehearse.stage.Rehearsal, imported late
     """Stock the photo site and point this process' settings at it."""
     from flows.recipe import load_recipe
     from flows.settings import Settings
@@ -252,8 +275,6 @@ def _stage(
     rehearsal = stage(recipe, folder, photos=photos, observations=observations, per_class=per_class, seed=seed)
     os.environ["HARVESTMAN_ALLOWED_HOSTS"] = json.dumps(rehearsal.allowed_hosts)
     os.environ["HARVESTMAN_INATURALIST_API"] = rehearsal.inaturalist_api
-    if weights_dir is not None:
-        os.environ["HARVESTMAN_WEIGHTS_DIR"] = str(weights_dir.resolve())
     return rehearsal
 
 

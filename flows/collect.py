@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from flows.context import Context, open_context, run_name
 from flows.progress import Follower, following, say
 from tasks.core.errors import DataError, HarvestmanError, WorkspaceError
 from tasks.core.files import check_writable, locked
-from tasks.core.tables import KEPT, read_candidates
+from tasks.core.tables import KEPT, candidates_shard, keep_sources, read_candidates
 from tasks.discover.task import discover_source
 from tasks.ingest.plan import plan
 from tasks.ingest.task import ingest_batch
@@ -79,12 +78,16 @@ def _turn() -> Iterator[None]:
 
 
 def discover(context: Context) -> None:
-    """Ask every source of every class; one that fails does not keep the others from being asked."""
+    """Ask every source of every class; one that fails does not keep the others from being asked.
+
+    Its earlier answer, where there is one, stands meanwhile.
+    """
+    sources = [(label, source) for label, of in context.recipe.classes.items() for source in of]
+    keep_sources(context.collection, [candidates_shard(context.collection, *pair) for pair in sources])
     asked = [
         (label, source, discover_source.submit(
             collection=str(context.collection), label=label, source=source, network=context.settings.network))
-        for label, sources in context.recipe.classes.items()
-        for source in sources
+        for label, source in sources
     ]  # fmt: skip
     errors: list[BaseException] = []
     for label, source, future in asked:
@@ -130,7 +133,12 @@ def ingest(context: Context, retry: tuple[str, ...]) -> int:
 
 def _follow(future: PrefectFuture[Any], collection: Path, *, totals: Counter[str], follower: Follower) -> None:
     """Show progress within a batch, whichever process runs it: its journal has a line for each finished address."""
-    while not future.state.is_final():
+    while True:
+        try:
+            future.result(timeout=LOOK, raise_on_failure=False)
+        except TimeoutError:
+            pass
+        else:
+            return
         lines = sum(path.read_bytes().count(b"\n") for path in (collection / "ledger").glob("*.journal.jsonl"))
-        follower.at(totals.total() + lines, f"{totals[KEPT]} kept")
-        time.sleep(LOOK)
+        follower.at(totals.total() + lines)

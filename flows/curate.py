@@ -10,7 +10,7 @@ from prefect.events import emit_event
 
 from flows.artifacts import balance_artifact, run_artifacts, verdicts_artifact
 from flows.context import open_context, run_name
-from flows.latest import remember
+from flows.latest import latest, remember
 from flows.progress import say
 from tasks.curate.task import curate_collection, draw_contact_sheet
 from tasks.split.task import publish_dataset
@@ -53,11 +53,12 @@ def curate(recipe: str) -> dict[str, Any]:
     verdicts_artifact(context, verdicts)
     balance_artifact(context, dataset)
     run_artifacts(context, "dataset", run["url"], picture=f"dataset/{Path(sheet).name}", title="contact sheet")
-    remember(context, dataset=dataset | {"verdicts": verdicts, "run": run, "sheet": sheet})
-    if dataset["new"]:
+    before = latest(context).get("dataset", {}).get("version")
+    if dataset["version"] != before:  # before it is remembered: a kill between the two repeats it, and loses nothing
         emit_event(
             event="harvestman.dataset.published",
             resource={"prefect.resource.id": f"harvestman.dataset.{context.recipe.name}"},
             payload={"recipe": str(context.path), "version": dataset["version"], "images": dataset["images"]},
         )
+    remember(context, dataset=dataset | {"verdicts": verdicts, "run": run, "sheet": sheet})
     return dataset | {"verdicts": verdicts}

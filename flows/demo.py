@@ -71,7 +71,7 @@ def _where(stack: Stack, console: Console, *, keep: bool) -> None:
     console.print()
     if keep:
         console.print(f"Prefect: {stack.prefect_ui_url}/runs    MLflow: {stack.mlflow_uri}", highlight=False)
-        console.print("harvestman down stops them.", style="dim")
+        console.print("make down (or harvestman down) stops them.", style="dim")
     else:
-        console.print("To look around in the Prefect and MLflow pages: harvestman up", highlight=False)
+        console.print("To look around in the Prefect and MLflow pages: make up (or harvestman up)", highlight=False)
         console.print(f"They will be at {stack.prefect_ui_url} and {stack.mlflow_uri}.", style="dim", highlight=False)

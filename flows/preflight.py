@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import httpx
+from pydantic import ValidationError
 
 from flows.recipe import Recipe
 from flows.settings import Settings
@@ -14,7 +16,9 @@ from tasks.core.errors import HarvestmanError, ServerUnavailableError, SourceErr
 from tasks.core.files import check_writable
 from tasks.discover.config import UrlListSource
 from tasks.models.backbones import find_weights
+from tasks.models.config import ModelConfig
 from tasks.track.seam import check_tracker
+from tasks.tune.config import Choice
 
 TIMEOUT = 5.0  # seconds a server has to say that it is well
 
@@ -25,7 +29,7 @@ def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
         partial(check_writable, settings.folders.root),
         partial(_check_prefect, settings.prefect_api_url),
         partial(check_tracker, settings.tracking_uri),
-        partial(_check_weights, recipe, settings),
+        partial(check_weights, recipe, settings),
     ]
     lists = [
         source.path for sources in recipe.classes.values() for source in sources if isinstance(source, UrlListSource)
@@ -44,8 +48,20 @@ def preflight(recipe: Recipe, settings: Settings) -> None:
         raise problem
 
 
-def _check_weights(recipe: Recipe, settings: Settings) -> None:
-    model = recipe.model
+def check_weights(recipe: Recipe, settings: Settings) -> None:
+    """Look for the weights of the recipe's model, and of each backbone, width and size its search may choose."""
+    found = {dotted: domain.choice for dotted, domain in recipe.tune.space.items() if isinstance(domain, Choice)}
+    names = ("backbone", "alpha", "weights", "image_size")
+    varied = {f"model.{name}": found[f"model.{name}"] for name in names if f"model.{name}" in found}
+    for values in itertools.product(*varied.values()):
+        try:
+            model = recipe.learn.override(dict(zip(varied, values, strict=True))).model
+        except ValidationError:
+            continue  # such a trial fails by itself and is told then
+        _find(model, settings)
+
+
+def _find(model: ModelConfig, settings: Settings) -> None:
     find_weights(
         model.backbone,
         alpha=model.alpha,

@@ -66,7 +66,7 @@ class Follower:
             self._logged = now
             rate = done / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate else ""
-            _log().info("%s: %d of %d, %.1f/s%s %s", self.what, done, self.total, rate, left, note)
+            _log().info("%s: %d of %d, %.1f/s%s%s", self.what, done, self.total, rate, left, note and f"; {note}")
         if self.artifact is not None and now - self._paged > PAGE_EVERY:
             self._paged = now
             update_progress_artifact(self.artifact, progress=100 * done / max(self.total, 1))

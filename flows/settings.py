@@ -76,4 +76,6 @@ class Settings(BaseSettings):
             "INATURALIST_API": self.inaturalist_api,
             "WEIGHTS_DIR": str(self.weights_dir.resolve()) if self.weights_dir else "",
         }
-        return {f"HARVESTMAN_{name}": value for name, value in values.items() if value}
+        ours = {f"HARVESTMAN_{name}": value for name, value in values.items()}
+        others = {"KERAS_HOME": str(self.keras_home.expanduser()), "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri}
+        return {name: value for name, value in (ours | others).items() if value}

@@ -110,11 +110,18 @@ def _figures(model: dict[str, Any], console: Console) -> None:
     for split, row in model["figures"].items():
         table.add_row(split, f"{row['n']:.0f}", f"{row['accuracy']:.3f}", f"{row['macro_f1']:.3f}")
     console.print(title, table)
-    chosen = ", ".join(f"{name}={value}" for name, value in model["overrides"].items()) or "the recipe as it is"
+    chosen = (
+        ", ".join(f"{name}={rounded(value)}" for name, value in model["overrides"].items()) or "the recipe as it is"
+    )
     _line(f"{model['trials']} trials; the best: {chosen}", console)
     _line(f"report: {model['fit']}", console)
     if model["run"]["url"]:
         _line(f"MLflow: {model['run']['url']}", console)
+
+
+def rounded(value: object) -> str:
+    """Return a value as a person would write it: three digits are enough to tell learning rates apart."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _line(text: str, console: Console) -> None:

@@ -5,7 +5,6 @@ Leaves at once, without loading TensorFlow, when exactly this has been done befo
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from flows.artifacts import metrics_artifact, run_artifacts
 from flows.context import Context, open_context, run_name
 from flows.latest import latest, latest_dataset, remember
 from flows.progress import say
+from tasks.core import methods
+from tasks.core.errors import DataError
 from tasks.core.files import read_json
 from tasks.core.fingerprint import file_digest, fingerprint
 from tasks.models.backbones import find_weights
@@ -29,6 +30,7 @@ def train(recipe: str) -> dict[str, Any]:
     """
     context = open_context(recipe)
     dataset = latest_dataset(context)
+    _check_labels(context, dataset)
     weights = weights_of(context)
     key = _key(context, dataset, weights)
     model = latest(context).get("model")
@@ -73,5 +75,16 @@ def _key(context: Context, dataset: dict[str, Any], weights: Path | None) -> str
     return fingerprint(
         dataset["digest"], recipe.learn, recipe.tune, recipe.evaluate, recipe.registered_name,
         file_digest(weights) if weights else None, context.tracker.uri,
-        *(version(name) for name in ("harvestman", "keras", "keras-tuner")),
+        (methods.PIXELS, methods.FEATURES, methods.TRIAL, methods.FIT),
+        methods.libraries("harvestman", "keras", "keras-tuner", "tensorflow", "tensorflow-cpu", "pillow"),
     )  # fmt: skip
+
+
+def _check_labels(context: Context, dataset: dict[str, Any]) -> None:
+    published = sorted({label for of in dataset["counts"].values() for label in of})
+    if published != sorted(context.recipe.labels):
+        raise DataError(
+            f"The newest data set of {context.recipe.name} has other classes than the recipe.",
+            received=f"{dataset['version']}: {', '.join(published)}; the recipe: {', '.join(context.recipe.labels)}",
+            hint="Run the flow `pipeline` (or `curate`) with this recipe first.",
+        )

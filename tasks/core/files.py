@@ -34,7 +34,7 @@ def storage_error(error: OSError, path: Path) -> WorkspaceError:
     return WorkspaceError(
         f"{path} could not be written.",
         received=f"{type(error).__name__}: {error.strerror or error}",
-        hint="Give this user write permission there, or choose another folder with HARVESTMAN_WORKSPACE.",
+        hint="The workspace must be a folder that this user may write; choose another with HARVESTMAN_WORKSPACE.",
     )
 
 

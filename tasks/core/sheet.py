@@ -34,7 +34,7 @@ def contact_sheet(rows: Sequence[tuple[str, Path]], *, columns: int = 8, tile: i
     tiles = [(caption, thumbnail) for caption, path in rows if (thumbnail := _thumbnail(path, tile))]
     columns = max(1, min(columns, len(tiles)))
     lines = max((caption.count("\n") + 1 for caption, _ in tiles), default=1)
-    cell = (tile + 2 * _MARGIN, tile + 3 * _MARGIN + lines * _LINE)
+    cell = (tile + 2 * _MARGIN, tile + 3 * _MARGIN + _TEXT + (lines - 1) * _LINE)
     sheet = Image.new("RGB", (columns * cell[0], max(1, -(-len(tiles) // columns)) * cell[1]), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(_FONT), _TEXT)
     if not tiles:

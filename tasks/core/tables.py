@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel
 
 from tasks.core.files import write_atomic
+from tasks.core.fingerprint import fingerprint
 
 Schema = dict[str, pl.DataType]
 
@@ -150,8 +152,19 @@ def read_tables(paths: Iterable[Path], schema: Schema) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
+def candidates_shard(collection: Path, label: str, source: BaseModel) -> Path:
+    """Return where the answer of one source of one class lies."""
+    return collection / "candidates" / f"{fingerprint(label, source)}.parquet"
+
+
+def keep_sources(collection: Path, shards: Iterable[Path]) -> None:
+    """Forget the answers of sources that have left the recipe; their images stay in the store."""
+    for shard in set((collection / "candidates").glob("*.parquet")) - set(shards):
+        shard.unlink(missing_ok=True)
+
+
 def read_candidates(collection: Path) -> pl.DataFrame:
-    """Return every address any source offered, one row per address and label, in a fixed order."""
+    """Return every address a source offers, one row per address and label, in a fixed order."""
     frame = read_shards(collection / "candidates", CANDIDATES)
     return frame.sort("url", "label", "source", "source_id").unique(["url", "label"], keep="first", maintain_order=True)
 

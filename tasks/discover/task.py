@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from prefect import get_run_logger, task
 
 from tasks.core.errors import TryAgainError
-from tasks.core.fingerprint import LENGTH, table_digest
+from tasks.core.fingerprint import table_digest
 from tasks.core.network import NetworkPolicy
-from tasks.core.tables import write_table
+from tasks.core.tables import candidates_shard, write_table
 from tasks.discover.config import Source
 from tasks.discover.sources import discover
 
@@ -26,17 +27,17 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 - Pref
     name="discover-source",
     task_run_name="discover {label}",
     retries=2,
-    retry_delay_seconds=[10, 60],
+    retry_delay_seconds=[2, 10],
     retry_condition_fn=_may_pass,
 )
 def discover_source(*, collection: str, label: str, source: Source, network: NetworkPolicy) -> dict[str, int]:
-    """Write what `source` offers for the class `label` as a shard of `collection`; return its counts.
+    """Write what `source` offers now for the class `label` as its shard of `collection`; return its counts.
 
-    The same answer has the same file name, so asking again adds nothing.
+    A new answer replaces the old one: an address taken off a list, or a licence withdrawn, does not live on.
     """
     found = discover(source, label=label, network=network)
-    shard = Path(collection) / "candidates" / f"{table_digest(found.candidates)[:LENGTH]}.parquet"
-    if not shard.exists():
+    shard = candidates_shard(Path(collection), label, source)
+    if not shard.exists() or table_digest(pl.read_parquet(shard)) != table_digest(found.candidates):
         write_table(found.candidates, shard)
     get_run_logger().info(
         "%s from %s: %s", label, source.source, ", ".join(f"{number} {note}" for note, number in found.notes.items())

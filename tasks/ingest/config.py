@@ -20,8 +20,8 @@ class IngestConfig(StageConfig):
     """Shorter side below which an image is refused, in pixels."""
     max_bytes: ByteSize = ByteSize(20_000_000)
     """Body size above which an image is refused; "20MB" and the like."""
-    max_pixels: int = Field(100_000_000, ge=1)
-    """Width x height above which an image is refused undecoded, in pixels."""
+    max_pixels: int = Field(100_000_000, ge=1, le=178_956_970)
+    """Width x height above which an image is refused undecoded, in pixels; at the most what Pillow opens."""
     licences: Annotated[Literal["any"] | tuple[str, ...], BeforeValidator(_one_or_many)] = "any"
     """Licence slugs accepted, or `any`. With a list, an address without a known licence is refused."""
     connections: int = Field(32, ge=1, le=1024)

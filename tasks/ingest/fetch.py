@@ -116,6 +116,11 @@ class Fetcher:
             if rest is not None:
                 self.politeness.pause(host, rest, refused.outcome)
             return refused
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:  # we asked for none: a kilobyte of it may unpack to gigabytes
+            return Fetched(
+                "not-an-image", f"sent as {encoding} although plain bytes were asked for", answer.status_code
+            )
         declared = answer.headers.get("Content-Length", "")
         limit = int(self.config.max_bytes)
         if declared.isdigit() and int(declared) > limit:
@@ -128,7 +133,7 @@ class Fetcher:
 
 async def _receive(answer: httpx.Response, stream: FileIO, limit: int) -> Fetched:
     digest, size = hashlib.sha256(), 0
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         size += len(chunk)
         if size > limit:
             return Fetched("too-large", f"more than {limit:,} bytes", answer.status_code, bytes=size)

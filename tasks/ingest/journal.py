@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
@@ -81,7 +81,16 @@ def open_journal(path: Path) -> Iterator[Journal]:
         whole = content.rfind(b"\n") + 1
         with storing(path):
             stream.truncate(whole)
-        yield Journal(path, stream, [_decode(line) for line in content[:whole].splitlines()])
+        yield Journal(path, stream, _rows(content[:whole]))
+
+
+def _rows(content: bytes) -> list[Row]:
+    """Read the lines that are whole; one torn by a full disk is passed over, and its address asked again."""
+    rows = []
+    for line in content.splitlines():
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            rows.append(_decode(line))
+    return rows
 
 
 def seal(journal: Journal) -> Path | None:

@@ -53,10 +53,13 @@ class Politeness:
     async def turn(self, host: Host) -> AsyncIterator[None]:
         """Wait for a turn at `host` and hold it for the block."""
         async with host.slots:
-            while (pause := host.resume_at - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow meanwhile
-                await asyncio.sleep(pause)
-            async with self._all:
-                yield
+            while True:
+                while (pause := host.resume_at - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow
+                    await asyncio.sleep(pause)
+                async with self._all:
+                    if host.resume_at <= asyncio.get_running_loop().time():  # nobody was told to wait meanwhile
+                        yield
+                        return
 
     def pause(self, host: Host, seconds: float, outcome: str) -> None:
         """Keep a Retry-After: nobody asks `host` before then, or at all in this batch if it is too long."""

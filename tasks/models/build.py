@@ -6,6 +6,7 @@ its own preprocessing, so no caller can forget it.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,21 @@ def preprocessing(mode: str) -> list[Any]:
         offset = [-mean / deviation for mean, deviation in zip(_TORCH_MEAN, _TORCH_STD, strict=True)]
         return [layers.Rescaling(scale, offset=offset, name="to_imagenet_scale")]
     return []
+
+
+def _efficientnet_scale(config: ModelConfig, body: Any) -> list[Any]:  # noqa: ANN401 - keras.Model
+    """Return what EfficientNet B0-B7 lacks when its ImageNet weights are loaded into an untrained build.
+
+    Keras' own `weights="imagenet"` build divides the normalised pixels by the root of ImageNet's deviations once
+    more: c (x/255 - m) / s instead of (x/255 - m) / s. Pixels c x + 255 m (1 - c) have the same effect.
+    """
+    if config.weights != "imagenet" or BACKBONES[config.backbone].module != "efficientnet":
+        return []
+    norm = next(layer for layer in body.layers if isinstance(layer, layers.Normalization))
+    mean = np.ravel(keras.ops.convert_to_numpy(norm.mean))
+    scale = [1 / math.sqrt(deviation) for deviation in _TORCH_STD]
+    offset = [float(255 * m * (1 - c)) for m, c in zip(mean, scale, strict=True)]
+    return [layers.Rescaling(scale, offset=offset, name="to_imagenet_build")]
 
 
 def backbone(config: ModelConfig, weights: Path | None, *, seed: int) -> Any:  # noqa: ANN401 - a keras.Model
@@ -102,7 +118,7 @@ def extractor(config: ModelConfig, body: Any) -> Any:  # noqa: ANN401 - keras.Mo
     """Return the model pixels 0-255 (N, S, S, 3) → preprocessing → `body` → pooled features (N, D)."""
     pixels = keras.Input((config.image_size, config.image_size, 3), name="pixels")
     values = pixels
-    for layer in preprocessing(BACKBONES[config.backbone].preprocess):
+    for layer in [*preprocessing(BACKBONES[config.backbone].preprocess), *_efficientnet_scale(config, body)]:
         values = layer(values)
     # training=False keeps batch normalisation on its stored statistics, fine-tuned or not.
     values = body(values, training=False)

@@ -12,6 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from tasks.core.config import StageConfig
 from tasks.models.backbones import BACKBONES, canonical_backbone, closest_backbone
 
+Monitor = Literal["val_loss", "val_accuracy", "val_macro_f1"]
+# Keras' activations by name; a typing error must not wait for the first fit to be found.
+Activation = Literal[
+    "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh"
+]
+
 
 class HeadConfig(StageConfig):
     """The layers above the backbone."""
@@ -22,8 +28,8 @@ class HeadConfig(StageConfig):
     """Standardise each feature with the mean and variance of the training images."""
     dense: tuple[int, ...] = ()
     """Units of hidden dense layers, in order."""
-    activation: str = "relu"
-    """Activation of the hidden layers, by its Keras name."""
+    activation: Activation = "relu"
+    """Activation of the hidden layers."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout before the last layer."""
     l2: float = Field(0.0, ge=0)
@@ -97,8 +103,8 @@ class AugmentConfig(StageConfig):
 class EarlyStopping(StageConfig):
     """Stop when a figure no longer improves, and return to the best epoch."""
 
-    monitor: str = "val_loss"
-    """val_loss, val_accuracy or val_macro_f1."""
+    monitor: Monitor = "val_loss"
+    """Figure of the validation split."""
     patience: int = Field(5, ge=0)
     """Epochs without improvement."""
 
@@ -106,8 +112,8 @@ class EarlyStopping(StageConfig):
 class ReduceOnPlateau(StageConfig):
     """Lower the learning rate when a figure no longer improves."""
 
-    monitor: str = "val_loss"
-    """val_loss, val_accuracy or val_macro_f1."""
+    monitor: Monitor = "val_loss"
+    """Figure of the validation split."""
     factor: float = Field(0.2, gt=0, lt=1)
     """What the rate is multiplied by."""
     patience: int = Field(3, ge=0)

@@ -106,6 +106,27 @@ class Views(keras.utils.PyDataset):
         return picked.astype(np.float32, copy=False), self.targets[rows], self.weights[rows]
 
 
+class Chunks(keras.utils.PyDataset):
+    """Rows in their order, a batch at a time, with or without targets: they need not fit in memory.
+
+    Args:
+        source: (N, …), read by slices.
+        targets: one-hot (N, C), or None to predict.
+    """
+
+    def __init__(self, source: Any, targets: Array | None = None) -> None:  # noqa: ANN401 - an array, or read like one
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.source, self.targets = source, targets
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.source) / EVAL_BATCH)
+
+    def __getitem__(self, index: int) -> tuple[Array, ...]:
+        part = slice(index * EVAL_BATCH, (index + 1) * EVAL_BATCH)
+        rows = self.source[part].astype(np.float32)
+        return (rows,) if self.targets is None else (rows, self.targets[part])
+
+
 class _Recorder(keras.callbacks.Callback):
     """Hands each epoch's figures to the history; stops on a loss that is no number."""
 
@@ -119,11 +140,14 @@ class _Recorder(keras.callbacks.Callback):
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {name: float(logs[name]) for name in HISTORY if name in logs}
         self.history.add({"phase": self.phase, "epoch": self.offset + epoch, **row})
-        if not math.isfinite(row.get("loss", 0.0)):
+        wrong = {name: value for name, value in row.items() if not math.isfinite(value)}
+        if wrong:
+            shown = ", ".join(f"{name} is {value}" for name, value in wrong.items())
+            rate = "train.learning_rate" if self.phase == "head" else "train.fine_tune.learning_rate"
             raise StopError(
                 "The training diverged.",
-                received=f"The loss is {row['loss']} after epoch {self.offset + epoch} ({self.phase}).",
-                hint="Lower train.learning_rate.",
+                received=f"After epoch {self.offset + epoch} ({self.phase}) {shown}.",
+                hint=f"Lower {rate}.",
             )
 
 
@@ -175,8 +199,8 @@ def compile_model(model: Any, config: TrainConfig, learning_rate: float) -> None
 
 def fit(
     model: Any,  # noqa: ANN401 - keras.Model
-    train: tuple[list[Array], Array],
-    val: tuple[Array, Array],
+    train: tuple[list[Any], Array],
+    val: tuple[Any, Array],
     *,
     learn: LearnConfig,
     history: History,
@@ -203,8 +227,7 @@ def fit(
     offset = len(history.rows)
     model.fit(
         batches,
-        validation_data=(val[0], eye[val[1]]),
-        validation_batch_size=EVAL_BATCH,
+        validation_data=Chunks(val[0], eye[val[1]]),
         epochs=epochs or config.epochs,
         callbacks=[_Recorder(history, phase, offset), *callbacks(config)],
         verbose=0,

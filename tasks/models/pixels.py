@@ -14,7 +14,6 @@ from PIL import Image, ImageOps
 
 Fit = Literal["squash", "pad", "crop"]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-VERSION = 1  # raised when the same bytes would give other pixels: prepared images are keyed by it
 
 
 def decode(data: bytes, *, size: int, fit: Fit = "squash") -> Pixels:
@@ -36,7 +35,7 @@ def decode(data: bytes, *, size: int, fit: Fit = "squash") -> Pixels:
     """
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (2 * size, 2 * size))
-        picture = rgb(ImageOps.exif_transpose(image))
+        picture = rgb(_upright(image))
     square = (size, size)
     if fit == "pad":
         picture = ImageOps.pad(picture, square, Image.Resampling.BILINEAR)
@@ -47,10 +46,17 @@ def decode(data: bytes, *, size: int, fit: Fit = "squash") -> Pixels:
     return np.asarray(picture, dtype=np.uint8)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - broken EXIF raises a dozen types and says nothing of the pixels
+        return image
+
+
 def rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB: transparency over white, 16- and 32-bit gray scaled to 8 bits."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         # I;16 holds 0-65535 by definition; I and F hold anything, so their own maximum is the scale.
         top = 65535.0 if image.mode.startswith("I;16") else max(float(values.max(initial=0.0)), 255.0)
         return Image.fromarray((values.clip(0, top) * (255.0 / top)).astype(np.uint8)).convert("RGB")

@@ -24,6 +24,7 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np
     """
     with storing(path):
         array = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            with path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     return array

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tasks.core import methods
 from tasks.core.files import publishing, write_json
 from tasks.core.fingerprint import file_digest, fingerprint
 from tasks.core.workspace import Workspace
@@ -24,7 +25,6 @@ from tasks.prepare.arrays import create_array
 
 BATCH = 32
 CALIBRATION = 64  # training images that give a random backbone its batch statistics
-VERSION = 1  # raised when the same inputs would give other features
 RANDOM_WEIGHTS = "backbone.weights.h5"
 
 
@@ -34,7 +34,14 @@ def features_folder(workspace: Workspace, prepared: Path, learn: LearnConfig, *,
     origin = file_digest(weights) if weights else f"random:{learn.train.seed}"
     views = (augment, learn.train.seed) if augment.active else None
     key = fingerprint(
-        prepared.name, model.backbone, model.alpha, origin, model.head.pooling, views, keras.__version__, VERSION
+        prepared.name,
+        model.backbone,
+        model.alpha,
+        origin,
+        model.head.pooling,
+        views,
+        keras.__version__,
+        methods.FEATURES,
     )
     return workspace.features(key)
 

@@ -14,13 +14,14 @@ import numpy as np
 import PIL
 import polars as pl
 
+from tasks.core import methods
 from tasks.core.errors import DataError
-from tasks.core.files import publishing, read_json, write_json
-from tasks.core.fingerprint import fingerprint
+from tasks.core.files import publishing, write_json
+from tasks.core.fingerprint import fingerprint, table_digest
 from tasks.core.tables import write_table
 from tasks.core.workspace import Workspace
 from tasks.models.config import ModelConfig
-from tasks.models.pixels import VERSION, decode
+from tasks.models.pixels import decode
 from tasks.prepare.arrays import create_array
 
 THREADS = 4  # Pillow frees the GIL while it decodes and resizes
@@ -28,8 +29,11 @@ THREADS = 4  # Pillow frees the GIL while it decodes and resizes
 
 def prepared_folder(workspace: Workspace, dataset: Path, model: ModelConfig) -> Path:
     """Return where the resized images of `dataset` lie, made or not."""
-    digest = read_json(dataset / "dataset.json")["digest"]
-    return workspace.prepared(fingerprint(digest, model.image_size, model.fit, VERSION, PIL.__version__))
+    # Not the manifest's digest: a corrected creator or licence changes no pixel.
+    rows = pl.read_parquet(dataset / "manifest.parquet", columns=["sha256", "label", "split"])
+    return workspace.prepared(
+        fingerprint(table_digest(rows), model.image_size, model.fit, methods.PIXELS, PIL.__version__)
+    )
 
 
 def prepare_pixels(
@@ -65,7 +69,7 @@ def prepare_pixels(
 def _read(path: Path, model: ModelConfig) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     try:
         return decode(path.read_bytes(), size=model.image_size, fit=model.fit)
-    except OSError as error:
+    except Exception as error:  # Pillow's plugins raise a dozen types
         raise DataError(
             f"An image of the data set can no longer be read: {path}",
             received=str(error),

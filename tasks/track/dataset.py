@@ -118,8 +118,8 @@ def log_dataset_run(
                               "classes": str(len(published.labels))})  # fmt: skip
     log_figures(tracker, run, figures)
     log_input(tracker, run_id, dataset=published, name=origin.recipe, context="collected")
-    log_files(tracker, run_id, [(dataset / "manifest.parquet", "dataset"), (dataset / "dataset.json", "dataset"),
-                                (dataset / "CREDITS.csv", "dataset")])  # fmt: skip
+    files = [dataset / "manifest.parquet", dataset / "dataset.json"]
+    log_files(tracker, run_id, [(file, "dataset") for file in files])  # fmt: skip
     if sheet is not None:
         log_files(tracker, run_id, [(sheet, "dataset")])
     with translating(tracker.uri):

@@ -6,7 +6,6 @@ metrics.jsonl, predictions.parquet, fit.json}, published whole.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 import polars as pl
 
+from tasks.core import methods
 from tasks.core.files import publishing, read_json, write_json
 from tasks.core.fingerprint import fingerprint
 from tasks.core.tables import PREDICTIONS, conform, write_table
@@ -24,9 +24,7 @@ from tasks.models.build import augmentation, backbone, classifier, extractor, un
 from tasks.models.config import LearnConfig
 from tasks.models.features import Features, Prepared
 from tasks.models.heads import fit_head
-from tasks.models.learning import EVAL_BATCH, HISTORY, History, Sink, compile_model, fit
-
-VERSION = 2  # raised when the same inputs would give another model
+from tasks.models.learning import HISTORY, Chunks, History, Sink, compile_model, fit
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class Inputs:
     weights: Path | None
 
 
-def fit_folder(workspace: Workspace, features: Path, learn: LearnConfig) -> Path:
-    """Return where the fit lies, made or not."""
-    return workspace.fit(fingerprint(features.name, learn, keras.__version__, VERSION))
+def fit_folder(workspace: Workspace, features: Path, learn: LearnConfig, *, facts: dict[str, Any]) -> Path:
+    """Return where the fit lies, made or not. Its facts count: two searches that agree each have their own."""
+    return workspace.fit(fingerprint(features.name, learn, facts, keras.__version__, methods.FIT))
 
 
 def train_winner(
@@ -56,7 +54,7 @@ def train_winner(
         facts: kept in fit.json beside ours (search, trial, overrides).
         sink: receives each figure as it comes.
     """
-    folder = fit_folder(workspace, inputs.features, learn)
+    folder = fit_folder(workspace, inputs.features, learn, facts=facts)
     if folder.is_dir():
         return folder
     started = time.monotonic()
@@ -66,7 +64,7 @@ def train_winner(
         top = fit_head(features, learn, history)
         model, body = _assemble(learn, inputs, top)
         trainable = _fine_tune(model, body, prepared, features, learn, history)
-        probabilities = model.predict(_Chunks(prepared.pixels), verbose=0)
+        probabilities = model.predict(Chunks(prepared.pixels), verbose=0)
         write_table(predictions(prepared.index, probabilities, features.names), part / "predictions.parquet")
         pl.DataFrame(history.rows).select(
             "phase", "epoch", *[n for n in HISTORY[2:] if n in history.rows[0]]
@@ -100,7 +98,7 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
 ) -> int:
     """Train the last backbone layers together with the head, on augmented pixels; return how many layers.
 
-    When the validation split says that it made things worse, the weights from before come back (0 layers).
+    With early stopping, the weights from before come back (0 layers) when no epoch of this phase was better.
     """
     phase = learn.train.fine_tune
     if phase is None:
@@ -111,8 +109,8 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
     outer = keras.Sequential([keras.Input(model.input_shape[1:]), change, model]) if change else model
     compile_model(outer, learn.train, phase.learning_rate)
     train, val = (np.flatnonzero(features.split == name) for name in ("train", "val"))
-    fit(outer, ([_Rows(prepared.pixels, train)], features.labels[train]),  # type: ignore[list-item]  # read as an array is
-        (prepared.pixels[val].astype(np.float32), features.labels[val]),
+    fit(outer, ([_Rows(prepared.pixels, train)], features.labels[train]),
+        (_Rows(prepared.pixels, val), features.labels[val]),
         learn=learn, history=history, phase="fine-tune", epochs=phase.epochs)  # fmt: skip
     if history.kept(learn.train)["phase"] == "fine-tune":
         return count
@@ -121,27 +119,16 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
 
 
 class _Rows:
-    """Some rows of a memory map, read one at a time."""
+    """Some rows of a memory map, read when they are asked for."""
 
     def __init__(self, pixels: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> None:
         self.pixels, self.rows = pixels, rows
 
-    def __getitem__(self, row: int) -> np.ndarray[Any, Any]:
-        return np.asarray(self.pixels[self.rows[row]])
-
-
-class _Chunks(keras.utils.PyDataset):  # type: ignore[misc]  # keras is Any to mypy
-    """All prepared images in order, a batch at a time: they need not fit in memory."""
-
-    def __init__(self, pixels: np.ndarray[Any, Any]) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.pixels = pixels
-
     def __len__(self) -> int:
-        return math.ceil(len(self.pixels) / EVAL_BATCH)
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray[Any, Any]]:
-        return (self.pixels[index * EVAL_BATCH : (index + 1) * EVAL_BATCH].astype(np.float32),)
+    def __getitem__(self, which: int | slice) -> np.ndarray[Any, Any]:
+        return np.asarray(self.pixels[self.rows[which]])
 
 
 def predictions(index: pl.DataFrame, probabilities: np.ndarray[Any, Any], names: tuple[str, ...]) -> pl.DataFrame:

@@ -38,6 +38,17 @@ class Choice(StageConfig):
     choice: tuple[Scalar | tuple[int, ...], ...] = Field(..., min_length=2)
     """Values of one type; a list of numbers is one value (`model.head.dense`)."""
 
+    @field_validator("choice")
+    @classmethod
+    def _one_type(cls, values: tuple[Scalar | tuple[int, ...], ...]) -> tuple[Scalar | tuple[int, ...], ...]:
+        kinds = {type(value) for value in values}
+        if kinds == {int, float}:
+            return tuple(float(value) for value in values if not isinstance(value, str | tuple))
+        if len(kinds) > 1:
+            named = ", ".join(f"{value!r} is {type(value).__name__}" for value in values)
+            raise ValueError(f"the values must be of one type: {named} (YAML reads 1e-3 as text; write 1.0e-3)")
+        return values
+
 
 class TuneConfig(StageConfig):
     """The `tune:` block of a recipe."""
@@ -47,11 +58,9 @@ class TuneConfig(StageConfig):
     trials: int = Field(10, ge=1)
     """Trials at the most."""
     objective: Literal["val_macro_f1", "val_accuracy", "val_loss"] = "val_macro_f1"
-    """Figure of the validation split that decides, at its best epoch."""
+    """Figure of the validation split that decides, at the epoch whose weights a trial keeps."""
     space: dict[str, Range | Choice] = Field(default_factory=dict)
     """Dotted recipe field (model.…, augment.…, balance.…, train.…) to a range or a choice."""
-    max_retries: int = Field(1, ge=0)
-    """Times a failed trial is tried again."""
     max_failures: int = Field(3, ge=1)
     """Trials failing in a row after which the search stops."""
     seed: int = 1337

@@ -55,7 +55,7 @@ def ask(search: Path, config: TuneConfig, *, worker: str, max_epochs: int) -> Tr
 def tell(
     search: Path, config: TuneConfig, *, trial_id: str, score: float | None, message: str, max_epochs: int
 ) -> None:
-    """Answer a trial: its score, or None when it failed (it is then tried again, up to `max_retries`).
+    """Answer a trial: its score, or None when it failed.
 
     Raises:
         StopError: too many trials have failed in a row.
@@ -64,7 +64,7 @@ def tell(
         oracle = _load(search, config, max_epochs)
         trial = oracle.trials[trial_id]
         if score is None:
-            trial.status, trial.message = "INVALID", message
+            trial.status, trial.message = "FAILED", message
         else:
             oracle.update_trial(trial_id, {config.objective: score})
             trial.status = "COMPLETED"
@@ -102,7 +102,6 @@ def _oracle(config: TuneConfig, max_epochs: int) -> Any:  # noqa: ANN401 - keras
         "allow_new_entries": False,
         "tune_new_entries": False,
         "seed": config.seed,
-        "max_retries_per_trial": config.max_retries,
         "max_consecutive_failed_trials": config.max_failures,
     }
     oracles = keras_tuner.oracles

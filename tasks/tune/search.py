@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
+from tasks.core import methods
 from tasks.core.errors import DataError, StopError
 from tasks.core.files import read_json, write_json
 from tasks.core.fingerprint import fingerprint
@@ -21,8 +24,6 @@ from tasks.models.heads import fit_head
 from tasks.models.learning import History, Sink
 from tasks.tune.config import TuneConfig
 from tasks.tune.oracle import Trial, ask, release, tell
-
-VERSION = 1  # raised when the same trial would score differently
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Search:
         Bayesian optimisation proposes the same values again and again once it is sure of them; with the same
         seed they give the same score.
         """
+        if len(self.results()) >= self.config.trials:  # Hyperband's oracle has a budget of epochs, not of trials
+            return None
         while (trial := ask(self.folder, self.config, worker=worker, max_epochs=self.learn.train.epochs)) is not None:
             known = [
                 row for row in self.results() if row["status"] == "COMPLETED" and row["overrides"] == trial.overrides
@@ -64,6 +67,14 @@ class Search:
         """Tell the oracle what became of a trial."""
         tell(self.folder, self.config, trial_id=trial_id, score=score, message=message,
              max_epochs=self.learn.train.epochs)  # fmt: skip
+
+    def give_up(self, trial: Trial, error: str) -> dict[str, Any]:
+        """Write down that a trial failed, and tell the oracle. With the same seed it would fail again: no retry."""
+        row = {"trial_id": trial.trial_id, "overrides": trial.overrides, "objective": self.config.objective,
+               "status": "FAILED", "score": None, "error": error, "epochs": 0, "seconds": 0.0}  # fmt: skip
+        write_json(self.trial_folder(trial.trial_id) / "trial.json", row)
+        self.answer(trial.trial_id, None, error)
+        return row
 
     def result(self, trial_id: str) -> dict[str, Any] | None:
         """Return what is written of a trial, None while it is unfinished."""
@@ -98,7 +109,8 @@ def open_search(workspace: Workspace, *, dataset_digest: str, learn: LearnConfig
         config: the recipe's `tune:` block.
         weights: SHA-256 of the backbone's weights; None = random.
     """
-    key = fingerprint(dataset_digest, learn, config, weights, VERSION)
+    made_by = methods.libraries("keras", "keras-tuner")  # another version would score, and ask, differently
+    key = fingerprint(dataset_digest, learn, config, weights, methods.TRIAL, made_by)
     folder = workspace.search(key)
     if not (folder / "search.json").is_file():
         write_json(folder / "search.json", {
@@ -125,16 +137,15 @@ def run_trial(search: Search, trial: Trial, features: Features, *, sink: Sink | 
         "overrides": trial.overrides,
         "objective": search.config.objective,
     }
-    message = ""
     try:
         learn = search.learn.override(trial.overrides)
         fit_head(features, learn, history)
         kept = history.kept(learn.train)  # what the trial would deliver, not the luckiest epoch
         row |= {"status": "COMPLETED", "score": kept[search.config.objective], "best_epoch": kept["epoch"]}
-    except StopError as error:  # diverged: a bad corner of the space, not the end of the search
-        message = str(error)
-        row |= {"status": "FAILED", "score": None, "error": message}
+    except (StopError, tf.errors.ResourceExhaustedError) as error:
+        # Diverged, or too large for the device: a bad corner of the space, not the end of the search.
+        return search.give_up(trial, str(error))
     row |= {"epochs": len(history.rows), "seconds": round(time.monotonic() - started, 3)}
     write_json(folder / "trial.json", row)
-    search.answer(trial.trial_id, row["score"], message)
+    search.answer(trial.trial_id, row["score"])
     return row

@@ -30,9 +30,10 @@ def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) 
     run(tmp_path / "c", listed)
     [shard] = (tmp_path / "c" / "candidates").iterdir()
     assert dict(pl.read_parquet_schema(shard)) == CANDIDATES
-    listed.write_text("http://a.org/3\n")
+    listed.write_text("http://a.org/3\n")  # the addresses before it were taken off the list
     run(tmp_path / "c", listed)
-    assert len(list((tmp_path / "c" / "candidates").iterdir())) == 2
+    assert [path.name for path in (tmp_path / "c" / "candidates").iterdir()] == [shard.name]
+    assert pl.read_parquet(shard)["url"].to_list() == ["http://a.org/3"]
 
 
 @pytest.mark.parametrize(("error", "again"), [(SourceUnavailableError("down"), True), (SourceError("wrong"), False)])

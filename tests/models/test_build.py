@@ -24,6 +24,22 @@ def test_preprocessing_is_that_of_keras_applications(mode: str, module: str) -> 
     np.testing.assert_allclose(keras.ops.convert_to_numpy(values), expected, atol=1e-4)
 
 
+def test_efficientnet_reads_pixels_as_its_imagenet_build_does() -> None:
+    config = ModelConfig(backbone="efficientnet_b0", weights="imagenet", image_size=32)
+    body = backbone(config, None, seed=1)
+    norm = next(layer for layer in body.layers if isinstance(layer, keras.layers.Normalization))
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    norm.load_own_variables({"0": mean.astype(np.float32), "1": (deviation**2).astype(np.float32), "2": np.array(1)})
+    pixels = np.random.default_rng(0).integers(0, 256, size=(2, 32, 32, 3)).astype(np.float32)
+    front = keras.Model(body.input, norm.output)
+    scaling = extractor(config, body).get_layer("to_imagenet_build")
+    # Keras: Rescaling(1/255), Normalization, Rescaling(1/sqrt(deviation)), the last only for weights="imagenet".
+    expected = (pixels / 255 - mean) / deviation / np.sqrt(deviation)
+    np.testing.assert_allclose(front.predict(np.asarray(scaling(pixels)), verbose=0), expected, atol=1e-4)
+    random = config.model_copy(update={"weights": "none"})
+    assert "to_imagenet_build" not in [layer.name for layer in extractor(random, body).layers]
+
+
 def test_the_classifier_takes_pixels_and_gives_probabilities(tmp_path: Path) -> None:
     body = backbone(SMALL, None, seed=1)
     top = head(HeadConfig(dense=(16,), l2=0.01), np.random.default_rng(0).normal(size=(9, 1280)).astype(np.float32), 5)

@@ -63,6 +63,20 @@ def test_orientation_of_the_camera_is_applied() -> None:
     assert pixels[:, -10:].mean() < 5
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow says what is odd about the block
+def test_broken_exif_and_undefined_numbers_do_not_matter() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(halves(), "JPEG", exif=exif, quality=95)
+    # The pointer to the camera's block becomes text, on which Pillow's own rotation stumbles.
+    start = data.index(b"Exif\0\0")
+    broken = data[: start + 20] + b"\x87\x69\x00\x02" + data[start + 24 :]
+    assert decode(broken, size=32).shape == (32, 32, 3)
+    values = np.full((8, 8), 200, np.float32)
+    values[0, 0] = np.nan
+    assert decode(encoded(Image.fromarray(values), "TIFF"), size=32)[20:, 20:].min() == 200
+
+
 def test_the_first_frame_is_taken() -> None:
     stream = io.BytesIO()
     Image.new("L", (8, 8), 255).save(stream, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 0)])

@@ -49,7 +49,8 @@ def test_the_same_again_trains_nothing(workspace: Workspace, inputs: Inputs) -> 
     before = (folder / "model.keras").stat().st_mtime_ns
     assert train_winner(workspace, inputs, learn(), facts={}) == folder
     assert (folder / "model.keras").stat().st_mtime_ns == before
-    assert fit_folder(workspace, inputs.features, learn(epochs=4)) != folder
+    assert fit_folder(workspace, inputs.features, learn(epochs=4), facts={}) != folder
+    assert fit_folder(workspace, inputs.features, learn(), facts={"search": "another"}) != folder
 
 
 def test_fine_tuning_changes_the_last_layers_and_no_batch_statistics(workspace: Workspace, inputs: Inputs) -> None:

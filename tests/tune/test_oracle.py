@@ -75,19 +75,19 @@ def test_the_same_seed_asks_the_same_questions_whatever_interrupts(tmp_path: Pat
     assert killed == calm
 
 
-def test_a_failed_trial_is_tried_again_then_given_up(tmp_path: Path) -> None:
-    config = tuning(max_retries=1, max_failures=9)
+def test_a_failed_trial_is_not_asked_again(tmp_path: Path) -> None:
+    config = tuning(max_failures=9)
     ids = []
     while (trial := ask(tmp_path, config, worker="w", max_epochs=9)) is not None:
         ids.append(trial.trial_id)
         score = None if trial.trial_id == "0" else 0.5
         tell(tmp_path, config, trial_id=trial.trial_id, score=score, message="it broke", max_epochs=9)
-    assert ids == ["0", "0", "1", "2", "3", "4"]
+    assert ids == ["0", "1", "2", "3", "4"]
 
 
 def test_failures_in_a_row_end_the_search_with_the_last_ones_words(tmp_path: Path) -> None:
     with pytest.raises(StopError) as caught:
-        finish(tmp_path, tuning(max_retries=0, max_failures=2), score=None)
+        finish(tmp_path, tuning(max_failures=2), score=None)
     assert caught.value.what == "2 trials failed in a row."
     assert caught.value.received == "it broke"
 

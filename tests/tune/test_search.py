@@ -97,6 +97,20 @@ def test_a_diverged_trial_fails_and_the_search_goes_on(search: Search, features:
     assert search.best()["status"] == "COMPLETED"
 
 
+def test_a_combination_that_cannot_be_fails_once_and_the_search_goes_on(search: Search, features: Features) -> None:
+    trial = search.next_trial("w")
+    assert trial is not None
+    search.give_up(trial, "no such model")
+    assert run(search, features) == ["1", "2"]
+    assert search.result("0") | {"status": "FAILED", "error": "no such model"} == search.result("0")  # type: ignore[operator]
+
+
+def test_hyperband_keeps_to_the_number_of_trials(workspace: Workspace, features: Features) -> None:
+    config = TUNE.model_copy(update={"tuner": "hyperband", "trials": 2})
+    search = open_search(workspace, dataset_digest="d", learn=LEARN, config=config, weights=None)
+    assert len(run(search, features)) == 2
+
+
 def test_what_decides_a_search_decides_its_folder(workspace: Workspace) -> None:
     base = {"dataset_digest": "d", "learn": LEARN, "config": TUNE, "weights": None}
     keys = {

@@ -1,0 +1,106 @@
+"""What a run on this terminal must not do: hang when Prefect is lost, ignore Ctrl-C, leave a server behind.
+
+`guarding` watches from a thread. Ending at once is safe at any moment: see docs/decisions/0004-journals.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import httpx
+import psutil
+
+from tasks.core.errors import ServerUnavailableError
+
+LOOK = 2.0  # seconds between two looks
+LOST = 5  # looks in a row without an answer after which the Prefect server counts as lost
+_TEMPORARY = "prefect.server.api.server:create_app"  # in the command line of Prefect's temporary server
+
+
+@contextmanager
+def guarding(api: str | None, fail: Callable[[ServerUnavailableError], object]) -> Iterator[None]:
+    """Watch over a run for the block.
+
+    Args:
+        api: address of the Prefect API; None = the temporary server of this process, which is watched too.
+        fail: tells a person that the server is lost; this process ends with 1 after it.
+    """
+    over = threading.Event()
+    guards: list[subprocess.Popen[bytes]] = []
+    watch = threading.Thread(target=_watch, args=(over, api), kwargs={"fail": fail, "guards": guards}, daemon=True)
+    before = signal.signal(signal.SIGINT, _interrupt)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(signal.SIGINT, before)
+        for guard in guards:
+            guard.kill()
+            guard.wait()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Ask the run to stop; a second Ctrl-C does not ask."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    raise KeyboardInterrupt
+
+
+def _watch(
+    over: threading.Event,
+    api: str | None,
+    *,
+    fail: Callable[[ServerUnavailableError], object],
+    guards: list[subprocess.Popen[bytes]],
+) -> None:
+    missed = 0
+    while not over.wait(LOOK):
+        if api is None:
+            api = _guard_temporary_server(guards)
+            continue
+        missed = 0 if _answers(api) else missed + 1
+        if missed >= LOST and not over.is_set():
+            fail(
+                ServerUnavailableError(
+                    f"The Prefect server at {api} was lost.",
+                    received=f"It has not answered for {LOST * LOOK:.0f} s.",
+                    hint="Start it again and repeat the command: nothing that was stored or finished is lost.",
+                )
+            )
+            os._exit(1)
+
+
+def _answers(api: str) -> bool:
+    """Whether anybody is there: a busy server (503, or slow) is not a lost one."""
+    try:
+        httpx.get(f"{api.rstrip('/')}/health", timeout=30, trust_env=False)
+    except httpx.TimeoutException:
+        return True
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def _guard_temporary_server(guards: list[subprocess.Popen[bytes]]) -> str | None:
+    """Find Prefect's temporary server and set a guard that ends it when this process is killed; return its address.
+
+    Prefect ends it at the end of a run, but kill -9 of the run would leave it, with 200 MB, for ever.
+    """
+    for child in psutil.Process().children():
+        try:
+            words = child.cmdline()
+        except psutil.Error:
+            continue
+        if any(_TEMPORARY in word for word in words) and "--port" in words:
+            # `read` returns when our end of the pipe is closed, which the kernel does however we end.
+            guards.append(
+                subprocess.Popen(["/bin/sh", "-c", f"read _; kill {child.pid}"], stdin=subprocess.PIPE)  # noqa: S603 - our own words
+            )
+            return f"http://127.0.0.1:{words[words.index('--port') + 1]}/api"
+    return None

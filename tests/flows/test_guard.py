@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+RUN = """
+import sys, time, subprocess
+from flows.guard import guarding
+api, seconds = sys.argv[1] or None, float(sys.argv[2])
+words = [sys.executable, "-c", "import time; time.sleep(300)", "prefect.server.api.server:create_app", "--port", "9"]
+child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+try:
+    with guarding(api, lambda error: print(error.what, flush=True)):
+        time.sleep(seconds)
+finally:
+    child.kill()
+"""
+
+
+def started(api: str, seconds: float) -> tuple[subprocess.Popen[str], psutil.Process]:
+    process = subprocess.Popen([sys.executable, "-c", RUN, api, str(seconds)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, psutil.Process(int(process.stdout.readline()))
+
+
+def test_a_killed_run_leaves_no_temporary_server() -> None:
+    process, server = started("", 300)
+    with process:
+        until = time.monotonic() + 30
+        while not any(
+            Path(child.exe()).name in {"sh", "dash", "bash"} for child in psutil.Process(process.pid).children()
+        ):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+    server.wait(10)
+
+
+def test_a_lost_server_ends_the_run_with_a_word() -> None:
+    process, server = started("http://127.0.0.1:9/api", 300)
+    try:
+        text, _ = process.communicate(timeout=60)
+    finally:
+        server.kill()
+    assert process.returncode == 1
+    assert text.startswith("The Prefect server at http://127.0.0.1:9/api was lost.")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_stops_the_run(times: int) -> None:
+    process, server = started("", 300)
+    with process:
+        time.sleep(3)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) != 0
+    psutil.wait_procs([server], timeout=10)
+    if server.is_running():
+        server.kill()
