@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 PIXELS = 1  # tasks/models/pixels.py
 FEATURES = 2  # tasks/prepare/features.py
 TRIAL = 2  # tasks/tune/search.py
-FIT = 3  # tasks/train/winner.py
+FIT = 4  # tasks/train/winner.py
 
 
 def libraries(*names: str) -> dict[str, str]:

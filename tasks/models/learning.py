@@ -35,7 +35,8 @@ HISTORY = (
     "val_macro_f1",
     "learning_rate",
 )
-EVAL_BATCH = 256
+FEATURES_BATCH = 1024
+PIXELS_BATCH = 32  # what a backbone sees at once when it is not learning: memory grows with it
 
 
 @dataclass
@@ -112,17 +113,18 @@ class Chunks(keras.utils.PyDataset):
     Args:
         source: (N, …), read by slices.
         targets: one-hot (N, C), or None to predict.
+        batch: rows at a time.
     """
 
-    def __init__(self, source: Any, targets: Array | None = None) -> None:  # noqa: ANN401 - an array, or read like one
+    def __init__(self, source: Any, targets: Array | None = None, *, batch: int = PIXELS_BATCH) -> None:  # noqa: ANN401 - an array, or read like one
         super().__init__(workers=1, use_multiprocessing=False)
-        self.source, self.targets = source, targets
+        self.source, self.targets, self.batch = source, targets, batch
 
     def __len__(self) -> int:
-        return math.ceil(len(self.source) / EVAL_BATCH)
+        return math.ceil(len(self.source) / self.batch)
 
     def __getitem__(self, index: int) -> tuple[Array, ...]:
-        part = slice(index * EVAL_BATCH, (index + 1) * EVAL_BATCH)
+        part = slice(index * self.batch, (index + 1) * self.batch)
         rows = self.source[part].astype(np.float32)
         return (rows,) if self.targets is None else (rows, self.targets[part])
 
@@ -206,6 +208,7 @@ def fit(
     history: History,
     phase: str = "head",
     epochs: int | None = None,
+    eval_batch: int = FEATURES_BATCH,
 ) -> int:
     """Train a compiled `model` and return the number of epochs run.
 
@@ -217,6 +220,7 @@ def fit(
         history: receives one row an epoch.
         phase: written beside each row.
         epochs: instead of the recipe's.
+        eval_batch: validation rows at a time.
     """
     sources, labels = train
     classes = int(model.output_shape[-1])
@@ -227,7 +231,7 @@ def fit(
     offset = len(history.rows)
     model.fit(
         batches,
-        validation_data=Chunks(val[0], eye[val[1]]),
+        validation_data=Chunks(val[0], eye[val[1]], batch=eval_batch),
         epochs=epochs or config.epochs,
         callbacks=[_Recorder(history, phase, offset), *callbacks(config)],
         verbose=0,

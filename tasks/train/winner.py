@@ -24,7 +24,7 @@ from tasks.models.build import augmentation, backbone, classifier, extractor, un
 from tasks.models.config import LearnConfig
 from tasks.models.features import Features, Prepared
 from tasks.models.heads import fit_head
-from tasks.models.learning import HISTORY, Chunks, History, Sink, compile_model, fit
+from tasks.models.learning import HISTORY, PIXELS_BATCH, Chunks, History, Sink, compile_model, fit
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _fine_tune(  # noqa: PLR0917 - six things, each once
     train, val = (np.flatnonzero(features.split == name) for name in ("train", "val"))
     fit(outer, ([_Rows(prepared.pixels, train)], features.labels[train]),
         (_Rows(prepared.pixels, val), features.labels[val]),
-        learn=learn, history=history, phase="fine-tune", epochs=phase.epochs)  # fmt: skip
+        learn=learn, history=history, phase="fine-tune", epochs=phase.epochs, eval_batch=PIXELS_BATCH)  # fmt: skip
     if history.kept(learn.train)["phase"] == "fine-tune":
         return count
     model.set_weights(before)
