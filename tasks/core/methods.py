@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 PIXELS = 1  # tasks/models/pixels.py
-FEATURES = 2  # tasks/prepare/features.py
+FEATURES = 3  # tasks/prepare/features.py
 TRIAL = 2  # tasks/tune/search.py
 FIT = 4  # tasks/train/winner.py
 

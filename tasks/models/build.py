@@ -23,6 +23,8 @@ _TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Channel means in BGR, 0-255 (Simonyan and Zisserman 2014), for VGG and ResNet.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
+CALIBRATION_BATCH = 16  # images that give a random backbone its statistics at once
+
 
 @keras.saving.register_keras_serializable(package="harvestman")
 class CaffePreprocessing(layers.Layer):
@@ -102,14 +104,16 @@ def calibrate(body: Any, pixels: np.ndarray[Any, Any], mode: str) -> None:  # no
         pixels: some training images, uint8 (n, S, S, 3).
         mode: the backbone's preprocessing.
     """
-    values: Any = pixels.astype(np.float32)
-    for layer in preprocessing(mode):
-        values = layer(values)
     norms = [layer for layer in body.layers if isinstance(layer, layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0  # the moving statistics become those of this one batch
-    body(values, training=True)
+    # A few at a time: a model that is called keeps every layer's output until it returns.
+    for count, start in enumerate(range(0, len(pixels), CALIBRATION_BATCH)):
+        values: Any = pixels[start : start + CALIBRATION_BATCH].astype(np.float32)
+        for layer in preprocessing(mode):
+            values = layer(values)
+        for layer in norms:
+            layer.momentum = count / (count + 1)  # the moving statistics become the mean over the batches
+        body(values, training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
 
