@@ -155,6 +155,19 @@ def test_what_was_killed_is_started_again_a_lost_run_ends_and_a_persons_schedule
     assert api.get("/deployments/name/pipeline/pipeline").json()["schedules"][0]["active"] is True
 
 
+def test_a_killed_server_keeps_no_turn_taken(running_stack: RunningStack, stack: Stack) -> None:
+    api = running_stack.api
+    api.patch("/v2/concurrency_limits/collect", json={"active_slots": 1}).raise_for_status()  # by a run that is gone
+    os.kill(pids(stack)["prefect"], signal.SIGKILL)
+    for process in marked_processes(stack.folder, ["prefect"]):
+        process.kill()
+    while "prefect" in stack.alive():
+        time.sleep(0.02)
+    assert running_stack.up([]).prefect_api_url == stack.prefect_api_url
+    (limit,) = api.post("/v2/concurrency_limits/filter", json={}).raise_for_status().json()
+    assert (limit["name"], limit["active_slots"]) == ("collect", 0)
+
+
 def test_another_up_or_down_at_the_same_time_is_refused(running_stack: RunningStack, stack: Stack) -> None:
     with locked(stack.folder / "lock", "the local stack"), pytest.raises(BusyError, match="local stack"):
         running_stack.up([])
