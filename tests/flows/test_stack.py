@@ -14,6 +14,7 @@ import yaml
 
 from flows.stack import Stack, find_stack, stack_environment, up
 from flows.stack.processes import marked_processes, recorded_process
+from flows.stack.runs import free_lost_turns
 from flows.stack.services import SERVERS, WORKERS
 from tasks.core.errors import BusyError, ServerUnavailableError
 from tasks.core.files import locked
@@ -155,15 +156,10 @@ def test_what_was_killed_is_started_again_a_lost_run_ends_and_a_persons_schedule
     assert api.get("/deployments/name/pipeline/pipeline").json()["schedules"][0]["active"] is True
 
 
-def test_a_killed_server_keeps_no_turn_taken(running_stack: RunningStack, stack: Stack) -> None:
+def test_turns_that_nobody_will_give_back_are_freed(running_stack: RunningStack, stack: Stack) -> None:
     api = running_stack.api
     api.patch("/v2/concurrency_limits/collect", json={"active_slots": 1}).raise_for_status()  # by a run that is gone
-    os.kill(pids(stack)["prefect"], signal.SIGKILL)
-    for process in marked_processes(stack.folder, ["prefect"]):
-        process.kill()
-    while "prefect" in stack.alive():
-        time.sleep(0.02)
-    assert running_stack.up([]).prefect_api_url == stack.prefect_api_url
+    free_lost_turns(stack)
     (limit,) = api.post("/v2/concurrency_limits/filter", json={}).raise_for_status().json()
     assert (limit["name"], limit["active_slots"]) == ("collect", 0)
 
