@@ -62,7 +62,7 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("Stopped. What is stored stays stored: the same command goes on from there.")
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # a lost server comes in many types; what is not one is raised again
         translated = _server_error(error)
         if translated is None:
             raise

@@ -51,7 +51,7 @@ def learn(context: Context, dataset: dict[str, Any], weights: Path | None) -> di
         )  # fmt: skip
         try:
             return _learn(context, search, dataset, run=run)
-        except Exception as error:
+        except Exception as error:  # told to the tracker whatever it is, then raised again
             with suppress(HarvestmanError):  # the tracker may be what failed
                 fail_search_run(context.tracker, run["run_id"], str(error))
             raise

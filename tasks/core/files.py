@@ -56,7 +56,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
             with part.open("wb") as stream:
                 write(stream)
             part.replace(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave no half file; raised again
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise

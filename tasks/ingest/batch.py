@@ -112,7 +112,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run the event loop; the first error of a task group comes out as itself, not as a group."""
     try:
         asyncio.run(work)
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # as a task group wraps Ctrl-C too; unwrapped and raised again
         ours = group.subgroup(HarvestmanError)
         error: BaseException = ours or group
         while isinstance(error, BaseExceptionGroup):
