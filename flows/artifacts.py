@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
 from flows.context import Context
@@ -28,6 +27,15 @@ def outcomes_artifact(context: Context) -> dict[str, int]:
         description="What became of each address, by class. Everything but `kept` is a refusal with its reason.",
     )
     return dict(counts.iter_rows())
+
+
+def sources_artifact(context: Context, rows: list[dict[str, Any]]) -> None:
+    """Leave what each source offered, left out, or said instead of an answer."""
+    create_table_artifact(
+        rows,
+        key=context.key("sources"),
+        description="What each source offered: candidates, what was left out by reason, and what went wrong.",
+    )
 
 
 def balance_artifact(context: Context, dataset: dict[str, Any]) -> None:
@@ -81,8 +89,3 @@ def run_artifacts(context: Context, kind: str, url: str, *, picture: str = "", t
         run_id = url.rstrip("/").rsplit("/", 1)[-1]
         address = f"{context.tracker.uri}/get-artifact?path={picture}&run_uuid={run_id}"
         create_image_artifact(address, key=context.key(title), description=f"{title.capitalize()}.")
-
-
-def class_counts(frame: pl.DataFrame) -> dict[str, int]:
-    """Return rows by label."""
-    return dict(frame.group_by("label").len().sort("label").iter_rows())

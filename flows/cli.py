@@ -35,6 +35,7 @@ TrainOn = Annotated[
     str | None,
     typer.Option(metavar="POOL", help="Train on this Prefect work pool, e.g. gpu; default: in this process."),
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no site; read the sources that are files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log lines and tracebacks.")]
 Photos = Annotated[
@@ -109,23 +110,21 @@ def run(recipe: RecipeFile, retry: Retry = "", train_on: TrainOn = None, verbose
 
 
 @app.command()
-def check(recipe: RecipeFile, as_json: Json = False) -> None:
-    """Say whether a recipe can run here, before anything is fetched."""
-    from flows.preflight import problems
+def check(recipe: RecipeFile, offline: Offline = False, as_json: Json = False) -> None:
+    """Say what a recipe will bring, cost and take, and whether it can run here, before anything is fetched."""
+    from flows.check import look, show
     from flows.recipe import load_recipe
 
-    settings = _settings()
-    loaded = load_recipe(recipe)
-    found = list(problems(loaded, settings))
+    silent = bool if as_json else _whisper
+    checked = look(load_recipe(recipe), recipe, _settings(), offline=offline, say=silent)
     if as_json:
-        rows = [{"what": error.what, "received": error.received, "hint": error.hint} for error in found]
-        out.print_json(data={"recipe": loaded.name, "classes": list(loaded.classes), "problems": rows})
+        out.print_json(json.dumps(checked.as_json()))
     else:
-        out.print(f"{loaded.name}: {len(loaded.classes)} classes: {', '.join(loaded.classes)}", highlight=False)
-        for error in found:
+        show(checked, out)
+        for error in checked.problems:
             _tell(error)
-        out.print("ready to run" if not found else f"{len(found)} to mend first", highlight=False)
-    raise typer.Exit(1 if found else 0)
+        out.print("ready to run" if checked.ready else "to be mended first, see above", highlight=False)
+    raise typer.Exit(0 if checked.ready else 1)
 
 
 @app.command()
@@ -207,6 +206,10 @@ def _say(line: str) -> None:
     out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _whisper(line: str) -> None:
+    err.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 def _settings() -> Any:  # noqa: ANN401 - flows.settings.Settings, imported late
     """Return the settings; servers of this workspace's stack are used where the environment names none."""
     from pydantic import ValidationError
@@ -274,7 +277,9 @@ def _stage(recipe: Path, photos: Path | None, *, observations: str | None, per_c
     folder = Settings().folders.root / "rehearsals" / load_recipe(recipe).name
     rehearsal = stage(recipe, folder, photos=photos, observations=observations, per_class=per_class, seed=seed)
     os.environ["HARVESTMAN_ALLOWED_HOSTS"] = json.dumps(rehearsal.allowed_hosts)
-    os.environ["HARVESTMAN_INATURALIST_API"] = rehearsal.inaturalist_api
+    os.environ["HARVESTMAN_APIS"] = json.dumps(rehearsal.apis)
+    for name in ("GOOGLE_KEY", "GOOGLE_CX", "SERPAPI_KEY", "SERPER_KEY"):
+        os.environ[f"HARVESTMAN_{name}"] = "rehearsal"  # the photo site takes any; a real one has no business there
     return rehearsal
 
 

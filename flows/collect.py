@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from prefect import flow
-from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.artifacts import class_counts, outcomes_artifact
+from flows.artifacts import outcomes_artifact, sources_artifact
 from flows.context import Context, open_context, run_name
+from flows.keys import find_keys
 from flows.progress import Follower, following, say
-from tasks.core.errors import DataError, HarvestmanError, WorkspaceError
+from flows.recipe import MIN_CLASSES, name_fault
+from tasks.core.errors import BusyError, DataError, HarvestmanError, WorkspaceError
 from tasks.core.files import check_writable, locked
-from tasks.core.tables import KEPT, candidates_shard, keep_sources, read_candidates
+from tasks.core.tables import KEPT, keep_sources
+from tasks.discover.gather import shard_path
+from tasks.discover.labels import Classes
 from tasks.discover.task import discover_source
 from tasks.ingest.plan import plan
 from tasks.ingest.task import ingest_batch
 
 LOOK = 0.5  # seconds between two looks at the journals
-LEASE = 60.0  # seconds a killed run keeps its turn: the shortest that Prefect allows
-PATIENCE = 5.0  # seconds to wait before saying so
+AT_ONCE = 8  # sources asked at once; a host's budget holds over all of them
+SHOWN = 10  # classes named in one line
 
 
-# One batch at a time: the limits a host is given hold within a batch.
-@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=1), flow_run_name=run_name)  # type: ignore[arg-type]  # Prefect declares an invariant future type
+@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=AT_ONCE), flow_run_name=run_name)  # type: ignore[arg-type]  # Prefect declares an invariant future type
 def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
     """Discover and ingest.
 
@@ -40,93 +41,119 @@ def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
         retry: outcomes to ask again, whatever their age.
 
     Returns:
-        `candidates` by class, `outcomes` of all addresses, `fetched`: addresses asked in this run.
+        `candidates` by class, `outcomes` of all addresses, `fetched`: addresses asked in this run, `missing`: what
+        went wrong with sources that could be done without.
     """
     context = open_context(recipe)
     check_writable(context.collection)
     busy = f"the collection of {context.recipe.name}"
-    with _turn(), locked(context.collection / ".collect.lock", busy):
-        discover(context)
-        offered = read_candidates(context.collection).filter(pl.col("label").is_in(context.recipe.labels))
-        candidates = class_counts(offered)
-        barren = [name for name in context.recipe.classes if not candidates.get(name)]
-        if barren:
-            raise DataError(
-                f"No source offers an address for {', '.join(barren)}.",
-                received="; ".join(f"{name}: {candidates.get(name, 0)} addresses" for name in context.recipe.classes),
-                hint="Check the sources of these classes in the recipe: taxon, licences, quality grade, lists.",
-            )
-        say(f"discover  {sum(candidates.values())} addresses of {len(candidates)} classes")
+    with locked(context.collection / ".collect.lock", busy):
+        missing = discover(context)
+        classes = sufficient(context, missing)
         fetched = ingest(context, retry)
     outcomes = outcomes_artifact(context)
-    return {"candidates": candidates, "outcomes": outcomes, "fetched": fetched}
+    return {"candidates": classes.counts, "outcomes": outcomes, "fetched": fetched, "missing": missing}
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Hold the global limit `collect` of the Prefect server, where there is one: sites count requests by address.
-
-    The slot of a run that was killed comes free when its lease ends.
-    """
-    with ExitStack() as held:
-        try:
-            held.enter_context(concurrency("collect", lease_duration=LEASE, timeout_seconds=PATIENCE))
-        except TimeoutError:
-            say(f"collect   waits for another collection to end (one that was killed counts for up to {LEASE:g} s)")
-            try:
-                held.enter_context(concurrency("collect", lease_duration=LEASE, timeout_seconds=2 * LEASE))
-            except TimeoutError:
-                # A server that was killed forgets leases and keeps slots: nobody would ever give this one back.
-                say("collect   nobody gives the turn back; goes on without it")
-        yield
-
-
-def discover(context: Context) -> None:
-    """Ask every source of every class; one that fails does not keep the others from being asked.
+def discover(context: Context) -> list[str]:
+    """Ask every source; one that fails does not keep the others from being asked. Return what went wrong.
 
     Its earlier answer, where there is one, stands meanwhile.
+
+    Raises:
+        WorkspaceError: the answers cannot be written.
     """
-    sources = [(label, source) for label, of in context.recipe.classes.items() for source in of]
-    keep_sources(context.collection, [candidates_shard(context.collection, *pair) for pair in sources])
-    asked = [
-        (label, source, discover_source.submit(
-            collection=str(context.collection), label=label, source=source, network=context.settings.network))
-        for label, source in sources
-    ]  # fmt: skip
-    errors: list[BaseException] = []
-    for label, source, future in asked:
+    asks = context.asks(find_keys(context.settings, [source for _, source in context.recipe.asked]))
+    keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
+    asked = [(ask, discover_source.submit(collection=str(context.collection), ask=ask)) for ask in asks]
+    rows: list[dict[str, Any]] = []
+    for ask, future in asked:
         future.wait()
         found = future.state.result(raise_on_failure=False)
-        if isinstance(found, WorkspaceError):
+        row: dict[str, Any] = {"class": ask.label or "all classes", "source": ask.source.source}
+        if isinstance(found, WorkspaceError) or (
+            isinstance(found, BaseException) and not isinstance(found, HarvestmanError)
+        ):
             raise found
         if isinstance(found, BaseException):
-            say(f"discover  {label} from {source.source}: {found}")
-            errors.append(found)
-    if errors:
-        raise next((error for error in errors if isinstance(error, HarvestmanError)), errors[0])
+            say(f"discover  {row['class']} from {row['source']}: {found}")
+            rows.append(row | {"candidates": 0, "notes": "", "error": str(found)})
+        else:
+            notes = ", ".join(f"{number} {note}" for note, number in found.items() if note != "candidates")
+            rows.append(row | {"candidates": found.get("candidates", 0), "notes": notes, "error": ""})
+    sources_artifact(context, rows)
+    return [f"{row['class']} from {row['source']}: {row['error']}" for row in rows if row["error"]]
+
+
+def sufficient(context: Context, missing: list[str]) -> Classes:
+    """Say what the sources offer; raise DataError where that is too little for a classifier."""
+    classes = context.classes
+    fault = name_fault(list(classes.counts))
+    if classes.small or len(classes.counts) < MIN_CLASSES or fault:
+        few = ", ".join(f"{name} ({count})" for name, count in classes.small.items())
+        offered = "; ".join(f"{name}: {count} addresses" for name, count in (classes.counts | classes.small).items())
+        raise DataError(
+            fault
+            or (
+                f"Fewer than {context.recipe.labels.min_images} addresses are offered for {few}."
+                if few
+                else f"The sources tell {len(classes.counts)} classes that are large enough; a classifier needs "
+                f"{MIN_CLASSES}."
+            ),
+            received="\n".join(filter(None, [offered, *missing])),
+            hint="Rename or merge it with `labels.merge`."
+            if fault
+            else "Check the sources of these classes in the recipe (taxon, licences, lists) and `labels.min_images`.",
+        )
+    say(f"discover  {sum(classes.counts.values())} addresses of {len(classes.counts)} classes")
+    if classes.left_out:
+        named = ", ".join(f"{name} {count}" for name, count in list(classes.left_out.items())[:SHOWN])
+        more = f" and {len(classes.left_out) - SHOWN} more" if len(classes.left_out) > SHOWN else ""
+        say(
+            f"discover  {len(classes.left_out)} classes left out, with fewer than "
+            f"{context.recipe.labels.min_images} addresses: {named}{more}"
+        )
+    if missing:
+        say(f"discover  goes on without {len(missing)} of {len(context.recipe.asked)} sources")
+    return classes
 
 
 def ingest(context: Context, retry: tuple[str, ...]) -> int:
-    """Fetch what is new, batch by batch; return how many addresses were asked."""
-    work = plan(
-        context.collection, context.recipe.ingest, now=datetime.now(UTC), retry=retry, labels=context.recipe.labels
-    )
+    """Fetch what is new, batch by batch; return how many addresses were asked.
+
+    Collections of one workspace fetch by turns: sites count requests by address, and the limits a host is given
+    hold within a batch. The kernel gives a turn back however its process ends.
+    """
+    work = plan(context.collection, context.recipe.ingest, now=datetime.now(UTC), retry=retry, labels=context.labels)
     if not work.batches:
         say(f"ingest    nothing new: all {work.known} addresses are in the ledger")
         return 0
     say(f"ingest    {work.pending} addresses to ask, {work.known} known, {len(work.batches)} batches")
+    with _turn(context.workspace.root / ".ingest.lock"):
+        return _batches(context, work.batches, work.pending)
+
+
+@contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, "this workspace's fetching"))
+        except BusyError as error:
+            say(f"ingest    waits for another collection of this workspace. {error.received}")
+            held.enter_context(locked(lock, "this workspace's fetching", wait=True))
+        yield
+
+
+def _batches(context: Context, batches: list[Path], pending: int) -> int:
     totals: Counter[str] = Counter()
-    with following("ingest", work.pending, context.key("ingest")) as follower:
-        futures = [
-            ingest_batch.submit(
+    with following("ingest", pending, context.key("ingest")) as follower:
+        for batch in batches:
+            future = ingest_batch.submit(
                 batch=str(batch),
                 workspace=str(context.workspace.root),
                 config=context.recipe.ingest,
                 network=context.settings.network,
             )
-            for batch in work.batches
-        ]
-        for future in futures:
             _follow(future, context.collection, totals=totals, follower=follower)
             totals.update(future.result())
             follower.at(totals.total(), f"{totals[KEPT]} kept")
@@ -137,6 +164,7 @@ def ingest(context: Context, retry: tuple[str, ...]) -> int:
 
 def _follow(future: PrefectFuture[Any], collection: Path, *, totals: Counter[str], follower: Follower) -> None:
     """Show progress within a batch, whichever process runs it: its journal has a line for each finished address."""
+    counted: dict[Path, tuple[int, int]] = {}  # bytes and lines seen of each journal: one may grow to 100 MB
     while True:
         try:
             future.result(timeout=LOOK, raise_on_failure=False)
@@ -144,5 +172,10 @@ def _follow(future: PrefectFuture[Any], collection: Path, *, totals: Counter[str
             pass
         else:
             return
-        lines = sum(path.read_bytes().count(b"\n") for path in (collection / "ledger").glob("*.journal.jsonl"))
-        follower.at(totals.total() + lines)
+        for path in (collection / "ledger").glob("*.journal.jsonl"):
+            with suppress(FileNotFoundError), path.open("rb") as journal:
+                size, lines = counted.get(path, (0, 0))
+                journal.seek(size)
+                new = journal.read()
+                counted[path] = (size + len(new), lines + new.count(b"\n"))
+        follower.at(totals.total() + sum(lines for _, lines in counted.values()))

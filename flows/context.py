@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import polars as pl
 import prefect.runtime
+from pydantic import SecretStr
 
 from flows.recipe import Recipe, load_recipe
 from flows.settings import Settings
 from tasks.core.errors import HarvestmanError
+from tasks.core.tables import read_candidates
 from tasks.core.workspace import Workspace
+from tasks.discover.config import AnySource
+from tasks.discover.found import Ask
+from tasks.discover.labels import Classes, classes_of
 from tasks.track.config import Origin, Tracker
 
 
@@ -49,6 +56,27 @@ class Context:
             prefect_run_id=str(prefect.runtime.flow_run.id) if prefect.runtime.flow_run.id else None,
             prefect_url=prefect.runtime.flow_run.ui_url or None,
         )
+
+    def asks(self, keys: Mapping[str, SecretStr] | None = None) -> list[Ask[AnySource]]:
+        """Return the question to each source of the recipe."""
+        return [
+            Ask(source, label, self.settings.network, self.recipe.labels, keys or {})
+            for label, source in self.recipe.asked
+        ]
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the recipe, as far as the sources have told them."""
+        named = tuple(self.recipe.classes)
+        offered = read_candidates(self.collection)
+        if not self.recipe.sources:
+            offered = offered.filter(pl.col("label").is_in(named))
+        return classes_of(offered, named, self.recipe.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(sorted({*self.recipe.classes, *self.classes.counts}))
 
     def key(self, kind: str) -> str:
         """Return an artifact key for this recipe: Prefect allows lower-case letters, digits and dashes."""

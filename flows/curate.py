@@ -28,7 +28,7 @@ def curate(recipe: str) -> dict[str, Any]:
         The data set: version, path, digest, counts, whether it is new; and the `verdicts` by count.
     """
     context = open_context(recipe)
-    labels = context.recipe.labels
+    labels = context.labels
     curated = curate_collection(collection=str(context.collection), config=context.recipe.curate, labels=labels)
     verdicts: dict[str, int] = curated["verdicts"]
     say("curate    " + ", ".join(f"{count} {name}" for name, count in verdicts.items()))

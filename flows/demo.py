@@ -56,9 +56,7 @@ def run_demo(settings: Settings, console: Console, *, keep: bool, per_class: int
 def _run(rehearsal: Rehearsal, settings: Settings, say: Callable[[str], None]) -> None:
     from flows.follow import run_and_follow  # noqa: PLC0415 - imports Prefect, which must find the stack's address
 
-    values = settings.model_copy(
-        update={"allowed_hosts": rehearsal.allowed_hosts, "inaturalist_api": rehearsal.inaturalist_api}
-    )
+    values = settings.model_copy(update={"allowed_hosts": rehearsal.allowed_hosts, "apis": rehearsal.apis})
     run_and_follow(
         DEPLOYMENT,
         {"recipe": str(rehearsal.recipe), "train_on": "gpu"},

@@ -1,20 +1,21 @@
-"""What can be known before anything is fetched: lists, weights, workspace, servers. Imports no TensorFlow."""
+"""What can be known before a run begins: weights, workspace, servers. Imports no TensorFlow.
+
+Sources are not looked at here: a run goes on without one that fails, as long as its classes are large enough.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
 from flows.recipe import Recipe
 from flows.settings import Settings
-from tasks.core.errors import HarvestmanError, ServerUnavailableError, SourceError
+from tasks.core.errors import HarvestmanError, ServerUnavailableError
 from tasks.core.files import check_writable
-from tasks.discover.config import UrlListSource
 from tasks.models.backbones import find_weights
 from tasks.models.config import ModelConfig
 from tasks.track.seam import check_tracker
@@ -24,17 +25,13 @@ TIMEOUT = 5.0  # seconds a server has to say that it is well
 
 
 def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
-    """Yield everything that would stop a run of `recipe`; no source is contacted."""
+    """Yield everything that would stop a run of `recipe` before its first source is asked."""
     checks: list[Callable[[], object]] = [
         partial(check_writable, settings.folders.root),
         partial(_check_prefect, settings.prefect_api_url),
         partial(check_tracker, settings.tracking_uri),
         partial(check_weights, recipe, settings),
     ]
-    lists = [
-        source.path for sources in recipe.classes.values() for source in sources if isinstance(source, UrlListSource)
-    ]
-    checks += [partial(_check_list, path) for path in lists]
     for check in checks:
         try:
             check()
@@ -69,14 +66,6 @@ def _find(model: ModelConfig, settings: Settings) -> None:
         weights=model.weights,
         folders=settings.weight_folders,
     )
-
-
-def _check_list(path: Path) -> None:
-    if not path.is_file():
-        raise SourceError(
-            f"The URL list {path} is missing.",
-            hint="Put one address a line into it, or correct `path:`; relative paths start at the recipe's folder.",
-        )
 
 
 def _check_prefect(api: str | None) -> None:

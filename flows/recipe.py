@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tasks.core.config import StageConfig
 from tasks.core.errors import RecipeError
 from tasks.curate.config import CurateConfig
-from tasks.discover.config import Source, UrlListSource
+from tasks.discover.config import AnySource, LabelsConfig, Source
 from tasks.evaluate.config import EvaluateConfig
 from tasks.ingest.config import IngestConfig
 from tasks.models.config import AugmentConfig, BalanceConfig, LearnConfig, ModelConfig, TrainConfig
@@ -34,8 +35,12 @@ class Recipe(StageConfig):
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)
     """Names the collection, the data sets, the experiment. Letters, digits, `_`, `.` and `-`."""
-    classes: dict[str, tuple[Source, ...]]
+    classes: dict[str, tuple[Source, ...]] = Field(default_factory=dict)
     """Class name to the sources of its images."""
+    sources: tuple[Source, ...] = ()
+    """Sources that hold several classes and tell the class of each image: by a column, a folder, a taxon."""
+    labels: LabelsConfig = LabelsConfig()
+    """Classes that are too small, unwanted or to be merged."""
     ingest: IngestConfig = IngestConfig()
     """Fetching and inspecting."""
     curate: CurateConfig = CurateConfig()
@@ -60,24 +65,37 @@ class Recipe(StageConfig):
     @field_validator("classes")
     @classmethod
     def _classes(cls, classes: dict[str, tuple[Source, ...]]) -> dict[str, tuple[Source, ...]]:
-        if len(classes) < MIN_CLASSES:
-            raise ValueError(
-                f"a classifier needs at least {MIN_CLASSES} classes, here there are {len(classes)}: "
-                f"{', '.join(classes) or 'none'}"
-            )
         for name, sources in classes.items():
             if not sources:
                 raise ValueError(f"class {name!r} has no source; list at least one under it")
-            if not name.strip() or name.startswith(".") or any(c in _FORBIDDEN or not c.isprintable() for c in name):
-                raise ValueError(
-                    f"class {name!r} cannot be a folder's name; avoid a leading dot, "
-                    f"control characters and any of {' '.join(sorted(_FORBIDDEN - {chr(0)}))}"
-                )
-        folded = [name.casefold() for name in classes]
-        twins = sorted({name for name in classes if folded.count(name.casefold()) > 1})
-        if twins:
-            raise ValueError(f"classes {', '.join(twins)} differ only in upper and lower case")
+            for source in sources:
+                if getattr(source, "label", None) is not None:
+                    raise ValueError(
+                        f"class {name!r}: its source {source.source} has a `label:`; a source that tells the classes "
+                        "itself stands under `sources:`"
+                    )
+        if fault := name_fault(list(classes)):
+            raise ValueError(fault)
         return classes
+
+    @field_validator("sources")
+    @classmethod
+    def _sources(cls, sources: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
+        for source in sources:
+            if not source.SEVERAL:
+                raise ValueError(f"{source.source} cannot tell the class of an image: put it under a class")
+            if source.source not in {"folder", "archive"} and getattr(source, "label", None) is None:
+                raise ValueError(f"{source.source} needs `label:` here: what tells the class of an image")
+        return sources
+
+    @model_validator(mode="after")
+    def _enough(self) -> Recipe:
+        if len(self.classes) < MIN_CLASSES and not self.sources:
+            raise ValueError(
+                f"classes: a classifier needs at least {MIN_CLASSES} classes, here there are {len(self.classes)}: "
+                f"{', '.join(self.classes) or 'none'}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _space(self) -> Recipe:
@@ -98,9 +116,10 @@ class Recipe(StageConfig):
         return LearnConfig(model=self.model, augment=self.augment, balance=self.balance, train=self.train)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the model's outputs."""
-        return tuple(sorted(self.classes))
+    def asked(self) -> list[tuple[str | None, AnySource]]:
+        """Every source with the class its images belong to; None where it tells the class itself."""
+        named = [(label, source) for label, sources in self.classes.items() for source in sources]
+        return [*named, *((None, source) for source in self.sources)]
 
     @property
     def registered_name(self) -> str:
@@ -149,18 +168,38 @@ def parse_recipe(raw: object, path: Path) -> Recipe:
     return _absolute(recipe, path.resolve().parent)
 
 
+def name_fault(classes: list[str]) -> str | None:
+    """Say why `classes` cannot all be folders' names side by side; None when they can."""
+    for name in classes:
+        if not name.strip() or name.startswith(".") or any(c in _FORBIDDEN or not c.isprintable() for c in name):
+            return (
+                f"class {name!r} cannot be a folder's name; avoid a leading dot, "
+                f"control characters and any of {' '.join(sorted(_FORBIDDEN - {chr(0)}))}"
+            )
+    folded = Counter(name.casefold() for name in classes)
+    twins = sorted({name for name in classes if folded[name.casefold()] > 1})
+    return f"classes {', '.join(twins)} differ only in upper and lower case" if twins else None
+
+
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
-    classes = {
-        name: tuple(
-            source.model_copy(update={"path": folder / source.path}) if isinstance(source, UrlListSource) else source
-            for source in sources
-        )
-        for name, sources in recipe.classes.items()
-    }
+    classes = {name: tuple(_located(source, folder) for source in of) for name, of in recipe.classes.items()}
+    sources = tuple(_located(source, folder) for source in recipe.sources)
     weights = recipe.model.weights
     if weights not in {"imagenet", "none"}:
         weights = str(folder / weights)
-    return recipe.model_copy(update={"classes": classes, "model": recipe.model.model_copy(update={"weights": weights})})
+    model = recipe.model.model_copy(update={"weights": weights})
+    return recipe.model_copy(update={"classes": classes, "sources": sources, "model": model})
+
+
+def _located(source: AnySource, folder: Path) -> AnySource:
+    """Return the source with paths that start at the recipe's folder."""
+    return source.model_copy(
+        update={
+            name: tuple(folder / path for path in value) if isinstance(value, tuple) else folder / value
+            for name, value in source
+            if name in {"path", "table"} and value is not None and "://" not in str(value)
+        }
+    )
 
 
 def _nearby(path: Path) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.core.network import NetworkPolicy
+from tasks.core.network import Budget, NetworkPolicy
 from tasks.core.workspace import Workspace
 
 VERSION = "0.1.0"
@@ -32,8 +32,19 @@ class Settings(BaseSettings):
     """The whole User-Agent, for those who need another one."""
     allowed_hosts: tuple[str, ...] = ()
     """JSON list of host:port pairs that may lie at private addresses."""
-    inaturalist_api: str = "https://api.inaturalist.org/v1"
-    """Base address of the iNaturalist API."""
+    apis: dict[str, str] = {}
+    """JSON map of an API (inaturalist, inaturalist_photos, gbif, custom_search, serpapi, serper, openverse,
+    wikimedia_commons, s3) to its base address, where it is another one."""
+    budgets: dict[str, Budget] = {}
+    """JSON map of budgets by name, beside or in place of our own; see docs/budgets.md."""
+    google_key: SecretStr | None = None
+    """Key of Google's Custom Search JSON API; or the Prefect Secret block `harvestman-google-key`."""
+    google_cx: SecretStr | None = None
+    """Id of the search engine for it; or the Prefect Secret block `harvestman-google-cx`."""
+    serpapi_key: SecretStr | None = None
+    """Key of serpapi.com; or the Prefect Secret block `harvestman-serpapi-key`."""
+    serper_key: SecretStr | None = None
+    """Key of serper.dev; or the Prefect Secret block `harvestman-serper-key`."""
     weights_dir: Path | None = None
     """Folder of pretrained weights files, searched before Keras' own."""
     keras_home: Path = Field(Path("~/.keras"), validation_alias="KERAS_HOME")
@@ -54,7 +65,13 @@ class Settings(BaseSettings):
         """Who we are and where we may go."""
         about = f"+{self.contact}" if self.contact else "no contact given"
         agent = self.user_agent or f"harvestman/{VERSION} (image data sets; {about})"
-        return NetworkPolicy(user_agent=agent, allowed_hosts=self.allowed_hosts, inaturalist_api=self.inaturalist_api)
+        return NetworkPolicy(
+            user_agent=agent,
+            allowed_hosts=self.allowed_hosts,
+            apis=self.apis,
+            budgets=self.budgets,
+            spent=self.folders.spent,
+        )
 
     @property
     def folders(self) -> Workspace:
@@ -73,7 +90,10 @@ class Settings(BaseSettings):
             "CONTACT": self.contact,
             "USER_AGENT": self.user_agent,
             "ALLOWED_HOSTS": json.dumps(self.allowed_hosts),
-            "INATURALIST_API": self.inaturalist_api,
+            "APIS": json.dumps(self.apis) if self.apis else "",
+            "BUDGETS": json.dumps({name: budget.model_dump(mode="json") for name, budget in self.budgets.items()})
+            if self.budgets
+            else "",
             "WEIGHTS_DIR": str(self.weights_dir.resolve()) if self.weights_dir else "",
         }
         ours = {f"HARVESTMAN_{name}": value for name, value in values.items()}

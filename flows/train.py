@@ -82,9 +82,9 @@ def _key(context: Context, dataset: dict[str, Any], weights: Path | None) -> str
 
 def _check_labels(context: Context, dataset: dict[str, Any]) -> None:
     published = sorted({label for of in dataset["counts"].values() for label in of})
-    if published != sorted(context.recipe.labels):
+    if published != list(context.labels):
         raise DataError(
             f"The newest data set of {context.recipe.name} has other classes than the recipe.",
-            received=f"{dataset['version']}: {', '.join(published)}; the recipe: {', '.join(context.recipe.labels)}",
+            received=f"{dataset['version']}: {', '.join(published)}; the recipe: {', '.join(context.labels)}",
             hint="Run the flow `pipeline` (or `curate`) with this recipe first.",
         )

@@ -24,7 +24,7 @@ from flows.stack.processes import (
     start_process,
     stop_processes,
 )
-from flows.stack.runs import end_lost_runs, free_lost_turns
+from flows.stack.runs import end_lost_runs
 from flows.stack.services import MLFLOW, PREFECT, SERVERS, WORKERS
 from flows.stack.state import Stack, read_stack
 from tasks.core.errors import ServerUnavailableError
@@ -68,7 +68,7 @@ def up(settings: Settings, *, say: Say = _silent, deploy: Path | None = None) ->
         stack = _with_ports(replace(stack, processes=tuple(kept.values())))
         with _undone_on_failure(stack):
             stack = _start_servers(stack, settings, say)
-            stack = _start_workers_and_register(stack, settings, deploy=deploy, say=say, fresh=PREFECT not in kept)
+            stack = _start_workers_and_register(stack, settings, deploy=deploy, say=say)
     return stack.save()
 
 
@@ -146,7 +146,7 @@ def _start_servers(stack: Stack, settings: Settings, say: Say) -> Stack:
     return _start(stack, settings, names=[name for name in SERVERS if name not in alive], say=say)
 
 
-def _start_workers_and_register(stack: Stack, settings: Settings, *, deploy: Path, say: Say, fresh: bool) -> Stack:
+def _start_workers_and_register(stack: Stack, settings: Settings, *, deploy: Path, say: Say) -> Stack:
     """Bring the workers up as soon as the Prefect API answers, registering pools and deployments meanwhile."""
     alive = stack.alive()
     missing = [name for name in WORKERS if name not in alive]
@@ -157,8 +157,6 @@ def _start_workers_and_register(stack: Stack, settings: Settings, *, deploy: Pat
     registration = None if wanted == stack.registered else _Registration(stack, settings, deploy)
     try:
         _wait(stack, [PREFECT], say)
-        if fresh:
-            free_lost_turns(stack)
         if missing:
             stack = replace(stack, worker_settings=theirs)
             _forget_lost_runs(stack, missing, say)

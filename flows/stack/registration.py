@@ -1,4 +1,4 @@
-"""Registers work pools, concurrency limits and deployments with a Prefect server, in one process.
+"""Registers work pools and deployments with a Prefect server, in one process.
 
     python -m flows.stack.registration <deploy folder> <working directory> <seconds to wait for the server>
 
@@ -46,8 +46,6 @@ class Pools(StageConfig):
 
     pools: dict[str, Pool]
     """Work pools by name."""
-    limits: dict[str, int]
-    """Global concurrency limits by name."""
 
 
 class Schedule(StageConfig):
@@ -121,7 +119,6 @@ async def register(folder: Path, working_dir: str, patience: float) -> list[str]
     async with get_client() as client:
         await _await_api(client, patience)
         lines = [await _pool(client, name, pool) for name, pool in pools.pools.items()]
-        lines += [await _limit(client, name, limit) for name, limit in pools.limits.items()]
         local = {name for name, pool in pools.pools.items() if pool.type == "process"}
         for entry in deployments:
             variables = {"working_dir": working_dir} if entry.work_pool.name in local else {}
@@ -149,11 +146,6 @@ async def _pool(client: PrefectClient, name: str, pool: Pool) -> str:
             name, WorkPoolUpdate(description=pool.description, concurrency_limit=pool.concurrency_limit)
         )
     return f"work pool {name}: {pool.concurrency_limit or 'any number of'} flow run(s) at once"
-
-
-async def _limit(client: PrefectClient, name: str, limit: int) -> str:
-    await client.upsert_global_concurrency_limit_by_name(name, limit)
-    return f"concurrency limit {name}: {limit}"
 
 
 async def _deployment(client: PrefectClient, entry: Deployment, job_variables: dict[str, Any]) -> str:

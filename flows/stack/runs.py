@@ -36,21 +36,6 @@ def end_lost_runs(stack: Stack, pools: Sequence[str]) -> int:
         return 0
 
 
-def free_lost_turns(stack: Stack) -> None:
-    """Empty the slots of all concurrency limits. Call it only for a server that has just been started.
-
-    Such a server has forgotten the leases under which slots were taken, but its database has not forgotten the
-    slots: nobody would ever give them back, and the next run would wait for ever.
-    """
-    try:
-        with httpx.Client(base_url=stack.prefect_api_url, timeout=_ANSWER, trust_env=False) as api:
-            for limit in api.post("/v2/concurrency_limits/filter", json={}).raise_for_status().json():
-                if limit["active_slots"]:
-                    api.patch(f"/v2/concurrency_limits/{limit['id']}", json={"active_slots": 0}).raise_for_status()
-    except httpx.HTTPError:
-        return  # the server is lost again; the next `up` starts it anew
-
-
 def _end(api: httpx.Client, runs: list[dict[str, Any]]) -> int:
     count = 0
     while runs:

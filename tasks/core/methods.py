@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+DISCOVER = 1  # what a source's file or answer is read as
 PIXELS = 1  # tasks/models/pixels.py
 FEATURES = 3  # tasks/prepare/features.py
 TRIAL = 2  # tasks/tune/search.py

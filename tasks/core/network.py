@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from pathlib import Path
+
+from pydantic import ByteSize, Field
 
 from tasks.core.config import StageConfig
 
@@ -27,6 +30,61 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+class Requests(StageConfig):
+    """Requests allowed in any second, minute, hour and day; none = as many as you like."""
+
+    second: int | None = Field(None, ge=1)
+    minute: int | None = Field(None, ge=1)
+    hour: int | None = Field(None, ge=1)
+    day: int | None = Field(None, ge=1)
+
+
+class Bytes(StageConfig):
+    """Bytes allowed in any hour and day, as numbers or as `5GB`; none = as many as you like."""
+
+    hour: ByteSize | None = Field(None, gt=0)
+    day: ByteSize | None = Field(None, gt=0)
+
+
+class Budget(StageConfig):
+    """What we allow ourselves at some hosts together, over all processes and restarts of a workspace."""
+
+    hosts: tuple[str, ...]
+    """Host names, or `host:port`."""
+    requests: Requests = Requests()
+    """Requests, counted from their answers."""
+    bytes: Bytes = Bytes()
+    """Bytes received."""
+
+
+# What the sites ask for, with a margin. iNaturalist wants fewer than 60 requests a minute (its users see 429 at
+# exactly 60) and 10,000 a day, and blocks for good who takes more than 5 GB of photos an hour or 24 GB a day.
+# GBIF publishes no limit, but asked the authors of rgbif for one request a second (ropensci/rgbif, issue 320).
+BUDGETS: dict[str, Budget] = {
+    "inaturalist-api": Budget(hosts=("api.inaturalist.org",), requests=Requests(minute=55, day=9_500)),
+    "inaturalist-photos": Budget(
+        hosts=("inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org"),
+        bytes=Bytes(hour=ByteSize(4_500_000_000), day=ByteSize(22_000_000_000)),
+    ),
+    "gbif": Budget(hosts=("api.gbif.org",), requests=Requests(second=1)),
+    "openverse": Budget(hosts=("api.openverse.org",), requests=Requests(minute=18, day=180)),
+    "wikimedia-commons": Budget(hosts=("commons.wikimedia.org",), requests=Requests(second=2)),
+    "google-custom-search": Budget(hosts=("www.googleapis.com",), requests=Requests(minute=90, day=9_500)),
+}
+
+APIS: dict[str, str] = {
+    "inaturalist": "https://api.inaturalist.org/v1",
+    "inaturalist_photos": "https://inaturalist-open-data.s3.amazonaws.com/photos",  # of the tables of its open data
+    "gbif": "https://api.gbif.org/v1",
+    "custom_search": "https://www.googleapis.com/customsearch/v1",
+    "serpapi": "https://serpapi.com/search.json",
+    "serper": "https://google.serper.dev/images",
+    "openverse": "https://api.openverse.org/v1",
+    "wikimedia_commons": "https://commons.wikimedia.org/w/api.php",
+    "s3": "https://s3.us-east-1.amazonaws.com",  # what answers for s3:// addresses
+}
+
+
 class NetworkPolicy(StageConfig):
     """Who we are and where we may go: from the settings, never from a recipe."""
 
@@ -34,8 +92,22 @@ class NetworkPolicy(StageConfig):
     """Sent with every request; names the program and a contact."""
     allowed_hosts: tuple[str, ...] = ()
     """`host:port` pairs that may lie at a private or loopback address (rehearsals, intranets)."""
-    inaturalist_api: str = "https://api.inaturalist.org/v1"
-    """Base address of the iNaturalist API."""
+    apis: dict[str, str] = Field(default_factory=dict)
+    """Base addresses of APIs that lie elsewhere than APIS says."""
+    budgets: dict[str, Budget] = Field(default_factory=dict)
+    """Budgets by name; one of a name that BUDGETS has replaces that one."""
+    spent: Path | None = None
+    """SQLite file that counts what is spent; none = budgets hold within one process."""
+
+    def api(self, name: str) -> str:
+        """Return the base address of the API `name`, without a slash at its end."""
+        return {**APIS, **self.apis}[name].rstrip("/")
+
+    def budget(self, host: str, port: int) -> tuple[str, Budget] | None:
+        """Return the budget that `host` belongs to, and its name."""
+        names = {host.lower(), f"{host}:{port}".lower()}
+        found = ((name, budget) for name, budget in {**BUDGETS, **self.budgets}.items() if names & set(budget.hosts))
+        return next(found, None)
 
     def allows(self, host: str, port: int) -> bool:
         """Return whether the settings exempt exactly this host and port from the address rules."""

@@ -7,14 +7,15 @@ temporary name and renamed, so any number of workers can add to them without a l
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel
 
 from tasks.core.files import write_atomic
 from tasks.core.fingerprint import fingerprint
+from tasks.core.identity import photo_identity
 
 Schema = dict[str, pl.DataType]
 
@@ -96,6 +97,8 @@ PREDICTIONS: Schema = {
     "probabilities": pl.List(pl.Float32()),  # one per class, in the sorted order of the class names
 }
 
+LOCAL_SOURCES = ("folder", "archive")  # the only ones whose addresses may be files of this machine
+
 KEPT = "kept"
 
 # What can become of an address, in the words shown to people. `True`: asking again later may help.
@@ -152,21 +155,46 @@ def read_tables(paths: Iterable[Path], schema: Schema) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
-def candidates_shard(collection: Path, label: str, source: BaseModel) -> Path:
-    """Return where the answer of one source of one class lies."""
-    return collection / "candidates" / f"{fingerprint(label, source)}.parquet"
+def candidates_shard(collection: Path, *asked: object) -> Path:
+    """Return where the answer of one source lies; `asked` is all that the answer depends on: class, source, …."""
+    return collection / "candidates" / f"{fingerprint(*asked)}.parquet"
 
 
 def keep_sources(collection: Path, shards: Iterable[Path]) -> None:
     """Forget the answers of sources that have left the recipe; their images stay in the store."""
-    for shard in set((collection / "candidates").glob("*.parquet")) - set(shards):
-        shard.unlink(missing_ok=True)
+    kept = {shard.stem for shard in shards}
+    for path in (collection / "candidates").glob("*"):
+        if path.name.partition(".")[0] not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def read_candidates(collection: Path) -> pl.DataFrame:
-    """Return every address a source offers, one row per address and label, in a fixed order."""
+    """Return every photo that a source offers, one row per photo and label, in a fixed order.
+
+    A photo that came by several roads (see `tasks.core.identity`) is one row: its address is the one already in the
+    store, else one that has not failed yet; what one road does not tell another does; `origins` names them all.
+    """
     frame = read_shards(collection / "candidates", CANDIDATES)
-    return frame.sort("url", "label", "source", "source_id").unique(["url", "label"], keep="first", maintain_order=True)
+    known = read_ledger(collection).select(
+        "url",
+        pl.when(pl.col("outcome") == KEPT).then(0).when(pl.col("outcome").is_in(TRANSIENT)).then(2).otherwise(3)
+        .alias("_rank"),
+    )  # fmt: skip
+    ranked = (
+        frame.with_columns(photo_identity(pl.col("url")).alias("photo"))
+        .join(known, on="url", how="left")
+        .with_columns(pl.col("_rank").fill_null(1))
+        .sort("_rank", "group_id", "url", "source", "source_id", nulls_last=True)
+        .with_columns(pl.col("url").first().over("photo"))
+    )
+    origin = pl.concat_str("source", pl.col("source_id").fill_null(""), separator=":").str.strip_suffix(":")
+    told = [pl.col(name).drop_nulls().first() for name in CANDIDATES if name not in {"url", "label"}]
+    return (
+        ranked.group_by("photo", "label", maintain_order=True)
+        .agg(pl.col("url").first(), *told, origin.unique().sort().str.join(" ").alias("origins"))
+        .select(*CANDIDATES, "photo", "origins")
+        .sort("url", "label")
+    )
 
 
 def read_ledger(collection: Path) -> pl.DataFrame:

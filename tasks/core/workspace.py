@@ -43,6 +43,11 @@ class Workspace:
         """What has been collected for a recipe."""
         return self.root / "collections" / recipe
 
+    @property
+    def spent(self) -> Path:
+        """What has been spent of the sites' budgets, by all processes together."""
+        return self.root / "spent.sqlite"
+
     def datasets(self, recipe: str) -> Path:
         """All data set versions of a recipe."""
         return self.root / "datasets" / recipe

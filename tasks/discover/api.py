@@ -1,127 +1,187 @@
-"""How an API is asked: guarded, paced, patient with Retry-After, its answer checked for shape.
+"""How an API is asked: guarded, within its budget, patient with Retry-After, its answer checked for shape.
 
-Reads the network; writes nothing.
+Reads the network; writes what was spent. Messages show addresses without their query, which may hold a key.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.core.errors import SourceError, SourceUnavailableError
-from tasks.core.network import NetworkPolicy
+from tasks.core.network import default_port
+from tasks.core.spending import Spending
 from tasks.core.transport import guarded_client, retry_after
+from tasks.discover.found import Ask
+
+
+class _WithoutQuery(logging.Filter):
+    """httpx logs the whole address of each request, with the key that some interfaces want in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_bare(item) if isinstance(item, httpx.URL) else item for item in record.args)
+        return True
+
+
+logging.getLogger("httpx").addFilter(_WithoutQuery())
 
 T = TypeVar("T")
+Query = Mapping[str, str | int | float | list[str] | list[int]]  # a list repeats its parameter
 
 _TIMEOUT = 30.0  # seconds
 _ATTEMPTS = 4
 _MAX_WAIT = 120.0  # seconds; who asks for more is tried again by the flow's retry, or the next run
 _FIRST_PAUSE = 2.0  # seconds, doubled, where the answer names none
-
-
-@dataclass
-class Pacer:
-    """Spaces requests evenly over all threads of this process."""
-
-    per_minute: int
-    _next: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def delay(self) -> float:
-        """Take the next place in the queue; return the seconds until it comes."""
-        with self._lock:
-            now = time.monotonic()
-            place = max(now, self._next)
-            self._next = place + 60.0 / self.per_minute
-        return place - now
-
-
-# iNaturalist asks for 60 a minute; its users see 429 at exactly 60. No other host is slowed down.
-PACERS: dict[str, Pacer] = {"api.inaturalist.org": Pacer(55)}
+_REFUSED_KEY = {401, 403}
+_USED_UP = ("LimitExceeded", "quotaExceeded")  # in Google's 403 for a quota; others say 429
 
 
 @dataclass(frozen=True)
 class Api:
-    """An open connection to one API."""
+    """An open connection to one API. Not to be shared between threads."""
 
-    client: httpx.AsyncClient
+    name: str
+    """As in `tasks.core.network.APIS`."""
     base: str
+    """Its address, without a slash at the end."""
+    advice: str
+    """What to check when it refuses a query, e.g. "Check `taxon:` and `place:`."."""
+    client: httpx.AsyncClient
+    spending: Spending
+    runner: asyncio.Runner
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Never to be shown, even where an answer repeats them."""
+    sleep: Callable[[float], None] = field(default=time.sleep)
 
-    async def results(self, path: str, query: Mapping[str, str | int], shape: TypeAdapter[list[T]]) -> list[T]:
-        """Return the `results` of one page.
+    def get(self, path: str, query: Query, shape: TypeAdapter[T], *, headers: Mapping[str, str] | None = None) -> T:
+        """Ask for `path` below the base address; return the JSON body in the `shape` given.
 
         Raises:
-            SourceError: the API refuses the query, or the answer has another shape.
+            SourceError: the API refuses the query or the key, or the answer has another shape.
             SourceUnavailableError: it does not answer, or only with errors of its own.
+            BlockedAddressError: its address is private.
+            WorkspaceError: what was spent cannot be written down.
         """
-        url = httpx.URL(self.base.rstrip("/") + path, params=dict(query))
-        answer = await self._ask(url)
+        url = httpx.URL(self.base + path, params=dict(query)) if query else httpx.URL(self.base + path)
+        return self._shaped(self._ask(self.client.build_request("GET", url, headers=headers)), shape)
+
+    def post(self, path: str, body: Mapping[str, Any], shape: TypeAdapter[T], *, headers: Mapping[str, str]) -> T:
+        """Send `body` as JSON to `path`; otherwise as `get`."""
+        request = self.client.build_request("POST", httpx.URL(self.base + path), json=dict(body), headers=headers)
+        return self._shaped(self._ask(request), shape)
+
+    def _shaped(self, answer: httpx.Response, shape: TypeAdapter[T]) -> T:
         try:
-            body = answer.json()
-            return shape.validate_python(body["results"])
-        except (ValueError, KeyError, TypeError) as error:
+            return shape.validate_json(answer.content)
+        except ValidationError as error:
             raise SourceError(
-                f"The answer of {url.copy_with(query=None)} has another shape than expected.",
-                received=_first_fault(error) or answer.text[:200],
-                hint="Check HARVESTMAN_INATURALIST_API; if it is right, the API has changed.",
+                f"The answer of {_bare(answer.request.url)} has another shape than expected.",
+                received=_first_fault(error),
+                hint=f"Check HARVESTMAN_APIS; if the address of {self.name} is right, the API has changed.",
             ) from error
 
-    async def _ask(self, url: httpx.URL) -> httpx.Response:
+    def _ask(self, request: httpx.Request) -> httpx.Response:
         for attempt in range(1, _ATTEMPTS + 1):
-            answer = await self._get(url)
+            answer = self._send(request)
             if answer.is_success:
                 return answer
             passing = answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error
+            if not passing and any(word in answer.text for word in _USED_UP):
+                raise _unavailable(request.url, f"HTTP {answer.status_code}: {self._quoted(answer)}")
             if not passing:
-                raise SourceError(
-                    f"{url.host} refuses the query.",
-                    received=f"HTTP {answer.status_code} for {url}: {answer.text[:200]}",
-                    hint="Check `taxon:`, `place_id:` and HARVESTMAN_INATURALIST_API.",
-                )
+                raise self._refusal(answer)
             rest = retry_after(answer)
             pause = _FIRST_PAUSE * 2.0 ** (attempt - 1) if rest is None else rest
             if attempt == _ATTEMPTS or pause > _MAX_WAIT:
-                raise _unavailable(url, f"HTTP {answer.status_code}, Retry-After {rest}")
-            await asyncio.sleep(pause)
+                asked = "" if rest is None else f", Retry-After {rest:g} s"
+                raise _unavailable(request.url, f"HTTP {answer.status_code}{asked}: {self._quoted(answer)}")
+            self.sleep(pause)
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
-    async def _get(self, url: httpx.URL) -> httpx.Response:
-        if pacer := PACERS.get(url.host):
-            await asyncio.sleep(pacer.delay())
+    def _refusal(self, answer: httpx.Response) -> SourceError:
+        key = " It may be the key: see docs/sources/google.md." if answer.status_code in _REFUSED_KEY else ""
+        return SourceError(
+            f"{answer.request.url.host} refuses the query.",
+            received=f"HTTP {answer.status_code} for {_bare(answer.request.url)}: {self._quoted(answer)}",
+            hint=f"{self.advice}{key}",
+        )
+
+    def _quoted(self, answer: httpx.Response) -> str:
+        return self._hidden(" ".join(answer.text[:2000].split()))[:300]
+
+    def _hidden(self, text: str) -> str:
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "…")
+        return text
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        host, port = request.url.host, request.url.port or default_port(request.url.scheme)
+        wait, ticket = self.spending.take(host, port)
+        while wait:
+            self.sleep(wait)
+            wait, ticket = self.spending.take(host, port)
+        received = 0
         try:
-            async with asyncio.timeout(2 * _TIMEOUT):
-                return await self.client.get(url, headers={"Accept": "application/json"})
+            answer = self.runner.run(_answered(self.client, request))
+            received = len(answer.content)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             cause = error.__cause__ or error
-            raise _unavailable(url, f"{type(cause).__name__}: {cause}") from error
+            raise _unavailable(request.url, self._hidden(f"{type(cause).__name__}: {cause}")) from None
+        finally:
+            self.spending.answered(host, port, ticket, received=received)
+        return answer
 
 
-@asynccontextmanager
-async def open_api(network: NetworkPolicy, *, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Api]:
-    """Open the iNaturalist API of the settings for the block."""
-    async with guarded_client(network, timeout=_TIMEOUT, connections=1, transport=transport) as client:
-        yield Api(client, network.inaturalist_api)
+async def _answered(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    async with asyncio.timeout(2 * _TIMEOUT):
+        return await client.send(request)
+
+
+@contextmanager
+def open_api(ask: Ask[Any], name: str, *, advice: str) -> Iterator[Api]:
+    """Open the API `name` for the block.
+
+    Args:
+        ask: the question: its network policy, and recorded answers where it brings them.
+        name: as in `tasks.core.network.APIS`.
+        advice: what to check when it refuses a query.
+    """
+    with asyncio.Runner() as runner:
+        client = runner.run(_client(ask))
+        try:
+            secrets = tuple(key.get_secret_value() for key in ask.keys.values())
+            yield Api(name, ask.network.api(name), advice, client, Spending(ask.network), runner, secrets)
+        finally:
+            runner.run(client.aclose())
+
+
+async def _client(ask: Ask[Any]) -> httpx.AsyncClient:
+    client = guarded_client(ask.network, timeout=_TIMEOUT, connections=1, transport=ask.transport)
+    client.headers["Accept"] = "application/json"
+    return client
+
+
+def _bare(url: httpx.URL) -> str:
+    return str(url.copy_with(query=None))
 
 
 def _unavailable(url: httpx.URL, received: str) -> SourceUnavailableError:
     return SourceUnavailableError(
-        f"{url.copy_with(query=None)} does not answer.",
+        f"{_bare(url)} does not answer.",
         received=received,
         hint="Check the network and run the same command again later: what is collected already is kept.",
     )
 
 
-def _first_fault(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return ""
+def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
-    return f"results.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"

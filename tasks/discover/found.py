@@ -1,35 +1,95 @@
-"""What a source hands back: candidates, and counts of what it looked at and left out.
+"""What a source is: asked for images of a class, it answers page by page.
 
-Owns the shape; reads and writes nothing.
+Owns the shapes that sources share; reads and writes nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
 
+import httpx
 import polars as pl
+from pydantic import SecretStr
 
+from tasks.core.errors import HarvestmanError
+from tasks.core.network import NetworkPolicy
 from tasks.core.tables import CANDIDATES
+from tasks.discover.config import LabelsConfig
+
+C_co = TypeVar("C_co", covariant=True)
+
+Cursor = dict[str, Any]
+"""Where a source stands between two pages; plain JSON."""
 
 
 @dataclass(frozen=True)
-class Discovered:
-    """The answer of one source for one class."""
+class Ask(Generic[C_co]):
+    """A question to a source."""
+
+    source: C_co
+    """Its block of the recipe."""
+    label: str | None
+    """The class; None = the source tells the class of each image, by `source.label`."""
+    network: NetworkPolicy
+    """Who we are and where we may go."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """Where `label` is None: classes that are dropped or merged once the source has told them."""
+    keys: Mapping[str, SecretStr] = field(default_factory=dict)
+    """Keys of paid interfaces by name (see `tasks.discover.keys`)."""
+    cursor: Cursor | None = None
+    """Cursor of the last page an earlier run got: go on behind it."""
+    since: datetime | None = None
+    """Only what has been added or changed since; None = everything."""
+    transport: httpx.AsyncBaseTransport | None = None
+    """Recorded answers instead of the network."""
+
+    @property
+    def name(self) -> str:
+        """The class and the source, for people."""
+        return f"{self.label or 'all classes'} from {getattr(self.source, 'source', '?')}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One piece of a source's answer."""
 
     candidates: pl.DataFrame
-    """Schema CANDIDATES, one row per address, sorted by address."""
-    notes: dict[str, int]
-    """Rows read, candidates, and rows left out by reason."""
+    """Columns of CANDIDATES, as many as the source knows; at least `url`, and `label` where `ask.label` is None
+    (null: the image has none)."""
+    notes: Counter[str]
+    """`rows` looked at, and rows left out by reason."""
+    cursor: Cursor | None = None
+    """Where to go on; None = there is no going on behind this page, all is asked again."""
+    total: int | None = None
+    """Items the source says it has in all, where it does."""
+    items: int = 0
+    """Items of those on this page."""
+    gone: tuple[str, ...] = ()
+    """Where only changes were asked: groups (`group_id`) that are still there but offer nothing any more."""
+
+
+class SourceModule(Protocol):
+    """A module of a source: two functions."""
+
+    def problems(self, ask: Ask[Any]) -> Iterable[HarvestmanError]:
+        """Yield what would stop it and can be known without asking anybody: files and keys that are missing."""
+        ...
+
+    def pages(self, ask: Ask[Any]) -> Iterator[Page]:
+        """Yield everything it offers, page by page, its `limit` left to the caller.
+
+        Raises:
+            SourceError: its file or answer cannot be read, or holds nothing usable.
+            SourceUnavailableError: it does not answer; asking again later may help.
+        """
+        ...
 
 
 def candidate_frame(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
-    """Return `rows` as candidates, sorted by address; columns left out are null."""
+    """Return `rows` as candidates in their order; columns left out are null."""
     full = [{name: row.get(name) for name in CANDIDATES} for row in rows]
-    return pl.DataFrame(full, schema=CANDIDATES).sort("url", "source_id")
-
-
-def counted(notes: Counter[str], *, candidates: int) -> dict[str, int]:
-    """Return the notes without the reasons that did not occur, the candidates last."""
-    return {name: number for name, number in notes.items() if number} | {"candidates": candidates}
+    return pl.DataFrame(full, schema=CANDIDATES)

@@ -1,29 +1,29 @@
-"""Photos of observations, from the iNaturalist API v1.
+"""Photos of observations, from the iNaturalist API v1, each with its own licence.
 
-Reads `/taxa` and `/observations`; writes nothing. How it asks is in `tasks.discover.api`.
+Reads `/taxa`, `/places/autocomplete` and `/observations`; writes nothing. How it asks is in `tasks.discover.api`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date
 from typing import Any
 
-import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from tasks.core.errors import SourceError
-from tasks.core.network import NetworkPolicy
+from tasks.core.errors import HarvestmanError, SourceError
 from tasks.discover.api import Api, open_api
 from tasks.discover.config import INaturalistSource
-from tasks.discover.found import Discovered, candidate_frame, counted
+from tasks.discover.found import Ask, Cursor, Page, candidate_frame
+from tasks.discover.licences import accepted, slug
+from tasks.discover.taxa import listed, none_named, not_one, turns
 
 _PER_PAGE = 200  # the API's limit
+_RESERVED = "all-rights-reserved"  # what a photo without a licence is
 _SIZE = re.compile(r"/(square|thumb|small|medium|large|original)(?=\.[^/]*$)")
+_ADVICE = "Check `taxon:`, `place:`, `bbox:` and `observed:` in the recipe."
 
 
 class _Photo(BaseModel):
@@ -38,12 +38,19 @@ class _Taxon(BaseModel):
     rank: str | None = None
 
 
+class _Place(BaseModel):
+    id: int
+    name: str
+    display_name: str | None = None
+
+
 class _User(BaseModel):
     login: str | None = None
 
 
 class _Observation(BaseModel):
     id: int
+    quality_grade: str | None = None
     photos: list[_Photo] = []
     taxon: _Taxon | None = None
     user: _User | None = None
@@ -51,130 +58,180 @@ class _Observation(BaseModel):
     observed_on: date | None = None
     location: str | None = None  # "latitude,longitude"; coarse where the observer or the taxon asks for it
 
+    @property
+    def group(self) -> str:
+        return f"inaturalist:{self.id}"
 
-_OBSERVATIONS = TypeAdapter(list[_Observation])
-_TAXA = TypeAdapter(list[_Taxon])
+
+class _Observations(BaseModel):
+    total_results: int
+    results: list[_Observation]
+
+
+class _Taxa(BaseModel):
+    results: list[_Taxon]
+
+
+class _Places(BaseModel):
+    results: list[_Place]
+
+
+_OBSERVATIONS, _TAXA, _PLACES = TypeAdapter(_Observations), TypeAdapter(_Taxa), TypeAdapter(_Places)
 
 Row = dict[str, Any]
+Query = dict[str, str | int | float]
 
 
-@dataclass(frozen=True)
-class _Query:
-    source: INaturalistSource
-    label: str
+def problems(ask: Ask[INaturalistSource]) -> Iterable[HarvestmanError]:
+    """Yield an error where no taxon is named. See `found.SourceModule`."""
+    return none_named(ask)
 
 
-def discover_inaturalist(
-    source: INaturalistSource,
-    *,
-    label: str,
-    network: NetworkPolicy,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> Discovered:
-    """Ask for the photos of observations, oldest observation first, until `limit` or the end.
+def pages(ask: Ask[INaturalistSource]) -> Iterator[Page]:
+    """Yield the photos of observations, oldest observation first; with `spread: taxa`, a page of each taxon by turns.
 
     A photo is taken when its *own* licence is accepted: the API's filter is "at least one photo of the
     observation", and an observation's licence is another thing.
 
-    Args:
-        source: its block of the recipe.
-        label: the class.
-        network: who we are, and the API's address.
-        transport: recorded answers instead of the network.
+    Asked for changes, observations are looked at whatever their photos' licences and their quality now are, so that
+    one that offers nothing any more is told as gone.
 
     Raises:
-        SourceError: no taxon, or several, of that name; or the answer is not what the API promises.
+        SourceError: no taxon or place, or several, of that name; or the answer is not what the API promises.
         SourceUnavailableError: the API does not answer.
     """
-    return asyncio.run(_collect(_Query(source, label), network, transport))
+    with open_api(ask, "inaturalist", advice=_ADVICE) as api:
+        cursor = ask.cursor or _start(api, ask)
+        while cursor["turns"]:
+            page = _page(api, ask, cursor)
+            cursor = page.cursor or {"turns": []}
+            yield page
 
 
-async def _collect(query: _Query, network: NetworkPolicy, transport: httpx.AsyncBaseTransport | None) -> Discovered:
-    notes = Counter({"rows": 0})
-    rows: dict[str, Row] = {}
-    async with open_api(network, transport=transport) as api:
-        taxa = await _taxon_ids(api, query.source)
-        async for observation in _observations(api, query.source, taxa):
-            notes["observations"] += 1
-            for row in _photos(observation, query, notes):
-                if row["url"] in rows:
-                    notes["duplicates"] += 1
-                elif len(rows) < query.source.limit:
-                    rows[row["url"]] = row
-            if len(rows) >= query.source.limit:
-                break
-    return Discovered(candidate_frame(rows.values()), counted(notes, candidates=len(rows)))
+def sized(url: str, size: str) -> str | None:
+    """Return the address of another size of an iNaturalist photo; None when `url` names no size."""
+    return _SIZE.sub(f"/{size}", url) if _SIZE.search(url) else None
 
 
-async def _taxon_ids(api: Api, source: INaturalistSource) -> list[int]:
-    wanted = source.taxon if isinstance(source.taxon, tuple) else (source.taxon,)
-    return [int(taxon) if str(taxon).isdigit() else await _resolve(api, str(taxon)) for taxon in wanted]
+def _start(api: Api, ask: Ask[INaturalistSource]) -> Cursor:
+    source = ask.source
+    taxa = [name if isinstance(name, int) else _taxon(api, name) for name in listed(source.taxon)]
+    place = source.place_id if source.place is None else _place(api, source.place)
+    queries = turns(list(dict.fromkeys(taxa)), apart=source.spread == "taxa")
+    total = None
+    if len(queries) > 1:  # how many there are in all is not the sum: one taxon may hold another
+        every: Query = {"taxon_id": ",".join(map(str, taxa)), "per_page": 1}
+        total = api.get("/observations", _query(ask, place) | every, _OBSERVATIONS).total_results
+    return {"place": place, "total": total, "turns": queries}
 
 
-async def _resolve(api: Api, name: str) -> int:
+def _taxon(api: Api, name: str) -> int:
     """Return the id of the one active taxon with this scientific name."""
-    offered = await api.results("/taxa", {"q": name, "is_active": "true", "per_page": 30}, _TAXA)
-    exact = [taxon for taxon in offered if taxon.name.casefold() == name.strip().casefold()]
+    offered = api.get("/taxa", {"q": name, "is_active": "true", "per_page": 30}, _TAXA).results
+    exact = [taxon for taxon in offered if taxon.name.casefold() == name.casefold()]
     if len(exact) == 1:
         return exact[0].id
-    listed = "; ".join(f"{taxon.name} ({taxon.rank}, id {taxon.id})" for taxon in (exact or offered)[:10])
-    raise SourceError(
+    raise not_one(
         f"iNaturalist has {'several taxa' if exact else 'no taxon'} named {name!r}.",
-        received=f"Offered: {listed}." if listed else "Nothing similar either.",
+        [f"{taxon.name} ({taxon.rank}, id {taxon.id})" for taxon in exact or offered],
         hint="Write the scientific name as iNaturalist has it, or the taxon's id, in `taxon:`.",
     )
 
 
-async def _observations(api: Api, source: INaturalistSource, taxa: list[int]) -> AsyncIterator[_Observation]:
-    """Page with `id_above`: page numbers end at 10,000 results, ids do not."""
-    query: dict[str, str | int] = {
+def _place(api: Api, name: str) -> int:
+    """Return the id of the one place shown under this name, else of the one place called so."""
+    offered = api.get("/places/autocomplete", {"q": name}, _PLACES).results
+    wanted = " ".join(name.split()).casefold()
+    shown = [place for place in offered if (place.display_name or place.name).casefold() == wanted]
+    fitting = shown or [place for place in offered if place.name.casefold() == wanted]
+    if len(fitting) == 1:
+        return fitting[0].id
+    raise not_one(
+        f"iNaturalist has {'several places' if fitting else 'no place'} named {name!r}.",
+        [f"{place.display_name or place.name} (id {place.id})" for place in fitting or offered],
+        hint="Write the place as it is offered in `place:`, or its id in `place_id:`.",
+    )
+
+
+def _query(ask: Ask[INaturalistSource], place: int | None) -> Query:
+    source = ask.source
+    query: Query = {}
+    if ask.since is None:
+        licences = list(dict.fromkeys(slug(licence) or licence.lower() for licence in source.licences))
+        query = {"quality_grade": ",".join(source.quality_grade), "photos": "true"}
+        if _RESERVED not in licences:
+            query["photo_license"] = ",".join(licences)
+    else:
+        query["updated_since"] = ask.since.astimezone(UTC).isoformat(timespec="seconds")
+    if place is not None:
+        query["place_id"] = place
+    if source.bbox is not None:
+        query |= dict(zip(("swlat", "swlng", "nelat", "nelng"), source.bbox, strict=True))
+    days = zip(("d1", "d2"), source.observed, strict=True)
+    return query | {name: day.isoformat() for name, day in days if day is not None}
+
+
+def _page(api: Api, ask: Ask[INaturalistSource], cursor: Cursor) -> Page:
+    """Ask the first query in turn, with `id_above`: page numbers end at 10,000 results, ids do not."""
+    (taxa, above), *rest = cursor["turns"]
+    query: Query = {
         "taxon_id": ",".join(map(str, taxa)),
-        "quality_grade": ",".join(source.quality_grade),
-        "photo_license": ",".join(source.licences),
-        "photos": "true",
         "order_by": "id",
         "order": "asc",
         "per_page": _PER_PAGE,
+        "id_above": above,
     }
-    if source.place_id is not None:
-        query["place_id"] = source.place_id
-    last = 0
-    while page := await api.results("/observations", {**query, "id_above": last}, _OBSERVATIONS):
-        for observation in page:
-            yield observation
-        highest = max(observation.id for observation in page)
-        if highest <= last:
-            raise SourceError(
-                "iNaturalist's answer does not go forward.",
-                received=f"observation {highest} again, after asking for ids above {last}",
-                hint="The API may have changed; report this with the address of the API that was used.",
-            )
-        last = highest
+    answer = api.get("/observations", _query(ask, cursor["place"]) | query, _OBSERVATIONS)
+    over = not answer.results or answer.total_results <= len(answer.results)
+    queries = rest if over else [*rest, [taxa, _highest(answer.results, above)]]
+    notes = Counter({"rows": 0})
+    rows: list[Row] = []
+    gone: list[str] = []
+    for observation in answer.results:
+        taken = list(_photos(observation, ask.source, notes))
+        rows += taken
+        if ask.since is not None and not taken:
+            gone.append(observation.group)
+    total = answer.total_results if cursor["total"] is None else cursor["total"]
+    following = {"place": cursor["place"], "total": total, "turns": queries}
+    return Page(candidate_frame(rows), notes, following, total, len(answer.results), tuple(gone))
 
 
-def _photos(observation: _Observation, query: _Query, notes: Counter[str]) -> Iterator[Row]:
-    licences = {licence.lower() for licence in query.source.licences}
+def _highest(found: list[_Observation], above: int) -> int:
+    highest = max(observation.id for observation in found)
+    if highest <= above:
+        raise SourceError(
+            "iNaturalist's answer does not go forward.",
+            received=f"observation {highest} again, after asking for ids above {above}",
+            hint="The API may have changed; report this with the address of the API that was used.",
+        )
+    return highest
+
+
+def _photos(observation: _Observation, source: INaturalistSource, notes: Counter[str]) -> Iterator[Row]:
+    if observation.quality_grade is not None and observation.quality_grade not in source.quality_grade:
+        notes["rows"] += len(observation.photos)
+        notes["other-grade"] += len(observation.photos)
+        return
+    licences = accepted(source.licences) or set()
     for photo in observation.photos:
         notes["rows"] += 1
-        licence = (photo.license_code or "").lower()
-        if not licence or licence not in licences:  # no licence is all rights reserved
+        licence = slug(photo.license_code) if photo.license_code else _RESERVED
+        url = sized(photo.url or "", source.photo_size)
+        if licence not in licences:
             notes["licence-refused"] += 1
-        elif photo.url is None or not _SIZE.search(photo.url):
+        elif url is None:
             notes["hidden"] += 1
         else:
-            yield _row(observation, photo, query) | {"licence": licence}
-            if query.source.photos == "first":
+            yield _row(observation) | {"url": url, "source_id": str(photo.id), "licence": licence}
+            if source.photos == "first":
                 return
 
 
-def _row(observation: _Observation, photo: _Photo, query: _Query) -> Row:
+def _row(observation: _Observation) -> Row:
     latitude, longitude = _coordinates(observation.location)
     return {
-        "url": _SIZE.sub(f"/{query.source.photo_size}", str(photo.url)),
-        "label": query.label,
-        "source": "inaturalist",
-        "source_id": str(photo.id),
-        "group_id": f"inaturalist:{observation.id}",
+        "group_id": observation.group,
         "taxon": observation.taxon.name if observation.taxon else None,
         "creator": observation.user.login if observation.user else None,
         "page_url": observation.uri or f"https://www.inaturalist.org/observations/{observation.id}",

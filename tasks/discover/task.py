@@ -1,6 +1,6 @@
 """Prefect's handle on discover: one task is one source of one class.
 
-Reads the source; writes one shard of candidates/, named by its content.
+Reads the source; writes one shard of candidates/, named by the class and the source's block.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from tasks.core.errors import TryAgainError
-from tasks.core.fingerprint import table_digest
-from tasks.core.network import NetworkPolicy
-from tasks.core.tables import candidates_shard, write_table
-from tasks.discover.config import Source
-from tasks.discover.sources import discover
+from tasks.discover.found import Ask
+from tasks.discover.gather import gather, shard_path, utc_now
+from tasks.discover.sources import SOURCES
 
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 - Prefect's types; only the exception counts
@@ -25,21 +23,25 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 - Pref
 
 @task(
     name="discover-source",
-    task_run_name="discover {label}",
+    task_run_name="discover {ask.name}",
+    cache_policy=NO_CACHE,  # `gather` knows what it has asked; Prefect need not hash keys and addresses
     retries=2,
     retry_delay_seconds=[2, 10],
     retry_condition_fn=_may_pass,
 )
-def discover_source(*, collection: str, label: str, source: Source, network: NetworkPolicy) -> dict[str, int]:
-    """Write what `source` offers now for the class `label` as its shard of `collection`; return its counts.
+def discover_source(*, collection: str, ask: Ask[Any]) -> dict[str, int]:
+    """Bring the shard of one source up to date.
 
-    A new answer replaces the old one: an address taken off a list, or a licence withdrawn, does not live on.
+    Returns:
+        Its counts: rows looked at, left out by reason, `candidates` in the shard.
     """
-    found = discover(source, label=label, network=network)
-    shard = candidates_shard(Path(collection), label, source)
-    if not shard.exists() or table_digest(pl.read_parquet(shard)) != table_digest(found.candidates):
-        write_table(found.candidates, shard)
-    get_run_logger().info(
-        "%s from %s: %s", label, source.source, ", ".join(f"{number} {note}" for note, number in found.notes.items())
-    )
-    return found.notes
+    log = get_run_logger()
+
+    def tell(found: int, expected: int | None) -> None:
+        log.info("%s: %d candidates%s", ask.name, found, f" of about {expected}" if expected else "")
+
+    shard = shard_path(Path(collection), ask)
+    gathered = gather(ask, SOURCES[ask.source.source], shard, now=utc_now(), on_page=tell)
+    counts = ", ".join(f"{number} {note}" for note, number in gathered.notes.items())
+    log.info("%s: %s%s", ask.name, counts, "" if gathered.asked else " (its last answer still holds)")
+    return gathered.notes

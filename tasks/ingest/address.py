@@ -1,10 +1,25 @@
-"""Whether a string is an address that can be fetched at all. Reads and writes nothing."""
+"""What a batch knows of an address, and whether it can be fetched at all. Reads and writes nothing."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
 _SCHEMES = {"http", "https"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address of a batch."""
+
+    url: str
+    label: str
+    part: Path
+    """Where its body lies while it arrives."""
+    local: bool = False
+    """A file of this machine, offered by a source that reads this machine."""
 
 
 def invalid(url: str) -> str | None:

@@ -1,16 +1,16 @@
 """One batch through the door: fetch, inspect, store, one ledger row per address.
 
-Reads batches/<name>.parquet and the network; writes images/, the journal and then the ledger shard.
-Can be killed at any moment and run again.
+Reads batches/<name>.parquet, the network and files of this machine; writes images/, the journal and then the ledger
+shard. Can be killed at any moment and run again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,18 +22,22 @@ import polars as pl
 from tasks.core.errors import HarvestmanError, ImageRefusedError, WorkspaceError
 from tasks.core.files import storing
 from tasks.core.network import NetworkPolicy
+from tasks.core.spending import Spending
 from tasks.core.tables import KEPT
 from tasks.core.transport import guarded_client
 from tasks.core.workspace import Workspace
+from tasks.ingest.address import Address
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.fetch import Fetched, Fetcher
 from tasks.ingest.inspect import VERSIONS, Inspected, inspect, quiet_pillow
 from tasks.ingest.journal import Journal, Row, journal_path, open_journal, seal
+from tasks.ingest.local import read_local
 from tasks.ingest.plan import parts_folder
 from tasks.ingest.politeness import Politeness
 
 OnRow = Callable[[Row], None]
 _INSPECTORS = 2  # threads; a decode takes 0.5 ms of a 500 px JPEG, a download a hundred times that
+_AHEAD = 32  # files of this machine copied before the first of them has been looked at
 
 
 def run_batch(
@@ -68,11 +72,18 @@ def run_batch(
     parts = parts_folder(workspace, collection.name) / batch.stem
     with open_journal(journal_path(collection, batch.stem)) as journal:
         done = {row["url"] for row in journal.rows}
-        todo = [(url, label) for url, label in addresses if url not in done]
+        todo = [
+            Address(url, label, parts / f"{number}.part", local)
+            for number, (url, label, local) in enumerate(addresses)
+            if url not in done
+        ]
         _clear(parts)
-        door = _Door(workspace, config, network, journal, parts, on_row)
+        door = _Door(workspace, config, network, journal, on_row)
         with quiet_pillow():
-            _run(door.pass_all(todo))
+            door.pass_local([address for address in todo if address.local])
+            remote = [address for address in todo if not address.local]
+            if remote:
+                _run(door.pass_all(remote))
         _finish(batch, journal, parts)
     return dict(sorted(Counter(str(row["outcome"]) for row in journal.rows).items()))
 
@@ -90,9 +101,9 @@ def _finish(batch: Path, journal: Journal, parts: Path) -> None:
         journal.path.unlink(missing_ok=True)
 
 
-def _read_batch(batch: Path) -> list[tuple[str, str]]:
+def _read_batch(batch: Path) -> list[tuple[str, str, bool]]:
     try:
-        frame = pl.read_parquet(batch, columns=["url", "label"])
+        frame = pl.read_parquet(batch, columns=["url", "label", "local"])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise WorkspaceError(
             f"The batch {batch} cannot be read.",
@@ -126,33 +137,59 @@ class _Door:
     config: IngestConfig
     network: NetworkPolicy
     journal: Journal
-    parts: Path
     on_row: OnRow | None
 
-    async def pass_all(self, addresses: list[tuple[str, str]]) -> None:
-        """Let every address through, as many at once as the configuration allows."""
+    async def pass_all(self, addresses: list[Address]) -> None:
+        """Let every address of the network through, as many at once as the configuration allows."""
         config = self.config
-        politeness = Politeness(connections=config.connections, per_host=config.per_host, max_wait=config.max_wait)
+        politeness = Politeness(
+            Spending(self.network),
+            connections=config.connections,
+            per_host=config.per_host,
+            max_wait=config.max_wait,
+        )
         client = guarded_client(self.network, timeout=config.timeout, connections=config.connections)
         with ThreadPoolExecutor(_INSPECTORS, thread_name_prefix="inspect") as pool:
             async with client, asyncio.TaskGroup() as group:
                 fetcher = Fetcher(client, politeness, config)
-                for number, (url, label) in enumerate(addresses):
-                    part = self.parts / f"{number}.part"
-                    group.create_task(self._pass_one(fetcher, pool, _Address(url, label, part)))
+                for address in addresses:
+                    group.create_task(self._pass_one(fetcher, pool, address))
 
-    async def _pass_one(self, fetcher: Fetcher, pool: ThreadPoolExecutor, address: _Address) -> None:
+    async def _pass_one(self, fetcher: Fetcher, pool: ThreadPoolExecutor, address: Address) -> None:
         fetched = await fetcher.fetch(address.url, address.part)
-        row: Row = {"url": address.url, "label": address.label, "versions": None, **_fetch_columns(fetched)}
-        if fetched.outcome == KEPT:
-            row |= await asyncio.get_running_loop().run_in_executor(pool, self._store, address.part, fetched)
-        else:
-            with suppress(OSError):
-                address.part.unlink(missing_ok=True)
-        row["fetched_at"] = datetime.now(UTC)
+        seen = await asyncio.get_running_loop().run_in_executor(pool, self._judge, address.part, fetched)
+        self._write_down(address, {**_fetch_columns(fetched), **seen, "fetched_at": datetime.now(UTC)})
+
+    def pass_local(self, addresses: list[Address]) -> None:
+        """Let every file of this machine through: one thread copies, the others look."""
+        began = datetime.now(UTC)  # a file that is changed after this moment has changed since it was read
+        waiting: deque[tuple[Address, Fetched, Future[Row]]] = deque()
+
+        def write_down_first() -> None:
+            address, fetched, seen = waiting.popleft()
+            self._write_down(address, {**_fetch_columns(fetched), **seen.result(), "fetched_at": began})
+
+        with ThreadPoolExecutor(_INSPECTORS, thread_name_prefix="inspect") as pool:
+            for address, fetched in read_local(addresses, max_bytes=int(self.config.max_bytes)):
+                waiting.append((address, fetched, pool.submit(self._judge, address.part, fetched)))
+                if len(waiting) > _AHEAD:
+                    write_down_first()
+            while waiting:
+                write_down_first()
+
+    def _write_down(self, address: Address, columns: Row) -> None:
+        row: Row = {"url": address.url, "label": address.label, "versions": None, **columns}
         self.journal.append(row)
         if self.on_row:
             self.on_row(row)
+
+    def _judge(self, part: Path, fetched: Fetched) -> Row:
+        """Look at what came; return the columns that say what it is."""
+        if fetched.outcome == KEPT:
+            return self._store(part, fetched)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        return {}
 
     def _store(self, part: Path, fetched: Fetched) -> Row:
         """Inspect a body and move it into the store, or drop it; return the columns that say so."""
@@ -167,13 +204,6 @@ class _Door:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
         return {"sha256": fetched.sha256, "versions": VERSIONS, **_seen_columns(seen)}
-
-
-@dataclass(frozen=True)
-class _Address:
-    url: str
-    label: str
-    part: Path
 
 
 def _fetch_columns(fetched: Fetched) -> Row:

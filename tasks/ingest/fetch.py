@@ -69,7 +69,7 @@ class Fetcher:
         return replace(result, attempts=asked)
 
     def _host(self, url: httpx.URL) -> Host:
-        return self.politeness.host(f"{url.host}:{url.port or default_port(url.scheme)}")
+        return self.politeness.host(url.host, url.port or default_port(url.scheme))
 
     async def _attempt(self, url: str, part: Path) -> Fetched:
         target = httpx.URL(url)
@@ -89,7 +89,7 @@ class Fetcher:
         httpx-aiohttp sends as a chunked body, which servers answer with 400.
         """
         host = self._host(url)
-        async with self.politeness.turn(host):
+        async with self.politeness.turn(host) as turn:
             if host.closed:
                 return Fetched(*host.closed, attempts=0)
             answer: httpx.Response | None = None
@@ -102,6 +102,7 @@ class Fetcher:
                 result = _explain(error, answer)
             finally:
                 if answer is not None:
+                    turn.received = answer.num_bytes_downloaded
                     await _close(answer)
             if answer is None and result.outcome in TRANSIENT:
                 self.politeness.failed(host, result.outcome)

@@ -1,7 +1,7 @@
 """What is still to be asked: candidates less what the ledger knows, cut into batches.
 
-Reads candidates/ and ledger/ of a collection; writes batches/<fingerprint>.parquet (url, label), and
-ledger shards: of journals that a killed run left, and of addresses that need no request.
+Reads candidates/ and ledger/ of a collection; writes batches/<fingerprint>.parquet (url, label, local),
+and ledger shards: of journals that a killed run left, and of addresses that need no request.
 """
 
 from __future__ import annotations
@@ -16,16 +16,29 @@ from pathlib import Path
 
 import polars as pl
 
+from tasks.core import local
+from tasks.core.archives import one_pass
 from tasks.core.errors import StopError
 from tasks.core.files import storing
 from tasks.core.fingerprint import fingerprint
-from tasks.core.tables import CANDIDATES, OUTCOMES, TRANSIENT, read_ledger, read_shards, write_table
+from tasks.core.identity import photo_identity
+from tasks.core.tables import (
+    CANDIDATES,
+    LOCAL_SOURCES,
+    OUTCOMES,
+    TRANSIENT,
+    read_candidates,
+    read_ledger,
+    read_shards,
+    write_table,
+)
 from tasks.core.workspace import Workspace
 from tasks.ingest.address import invalid
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.journal import SUFFIX, Row, ledger_frame, open_journal, seal
 
 _LICENCE_REFUSED = "licence-refused"
+_LOCAL_SIZE = 20_000  # files of this machine in a batch: ten seconds and more at 0.5 ms each
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,9 @@ def plan(
 
     Asked are: candidates the ledger does not know; those whose failure may have been passing and is
     older than `retry_after_hours`; those whose outcome is named in `retry`; those once refused for
-    a licence that is accepted now. The same tables give the same batches, hosts interleaved.
+    a licence that is accepted now; files of this machine that have changed since they were read. The same
+    tables give the same batches, hosts interleaved; all members of one tar file share a batch, as such a file
+    can only be read front to back.
 
     The caller makes sure that no batch of this collection is being run meanwhile.
 
@@ -113,19 +128,29 @@ def parts_folder(workspace: Workspace, collection: str) -> Path:
 
 
 def _addresses(collection: Path, config: IngestConfig, labels: tuple[str, ...] | None) -> pl.DataFrame:
-    """Return one row per candidate address: url, its first label, accepted (by licence).
+    """Return one row per photo: its url, its first label, accepted (by licence), local (a file of this machine).
 
-    An address that several sources offer is accepted when any of them states an accepted licence.
+    A photo that several sources offer is accepted when any of them states an accepted licence. It is read from this
+    machine only where a source that reads this machine has named it: a list of addresses cannot.
     """
-    candidates = read_shards(collection / "candidates", CANDIDATES)
-    if labels is not None:  # classes that have left the recipe since
-        candidates = candidates.filter(pl.col("label").is_in(labels))
+    offered = read_shards(collection / "candidates", CANDIDATES)
     licences = [licence.lower() for licence in config.licences] if config.licences != "any" else None
     fits = pl.lit(value=True) if licences is None else pl.col("licence").str.to_lowercase().is_in(licences)
+    accepted = offered.filter(fits).select(photo_identity(pl.col("url"))).to_series().unique()
+    own = pl.col("source").is_in(LOCAL_SOURCES) & pl.col("url").str.starts_with(local.SCHEME)
+    files = offered.filter(own)["url"].unique()
+    candidates = read_candidates(collection)
+    if labels is not None:  # classes that have left the recipe since
+        candidates = candidates.filter(pl.col("label").is_in(labels))
     return (
-        candidates.select("url", "label", fits.fill_null(value=False).alias("accepted"))
+        candidates.select(
+            "url",
+            "label",
+            pl.col("photo").is_in(accepted.implode()).alias("accepted"),
+            pl.col("url").is_in(files.implode()).alias("local"),
+        )
         .group_by("url")
-        .agg(pl.col("label").min(), pl.col("accepted").any())
+        .agg(pl.col("label").min(), pl.col("accepted").any(), pl.col("local").any())
         .sort("url")
     )
 
@@ -142,7 +167,7 @@ def _refuse_unasked(collection: Path, addresses: pl.DataFrame, now: datetime) ->
         {"url": url, "label": label, "outcome": _LICENCE_REFUSED, "reason": "no source states an accepted licence"}
         for url, label in refused.select("url", "label").iter_rows()
     ]
-    unknown = joined.filter(pl.col("accepted") & pl.col("outcome").is_null())
+    unknown = joined.filter(pl.col("accepted") & ~pl.col("local") & pl.col("outcome").is_null())
     for url, label in unknown.select("url", "label").iter_rows():
         if reason := invalid(url):
             rows.append({"url": url, "label": label, "outcome": "invalid-address", "reason": reason})
@@ -155,27 +180,50 @@ def _pending(collection: Path, addresses: pl.DataFrame, again: _Again) -> pl.Dat
     known = read_ledger(collection).select("url", "outcome", "fetched_at")
     stale = pl.col("outcome").is_in(TRANSIENT) & (pl.col("fetched_at") <= again.before)
     wanted = pl.col("outcome").is_in([*again.outcomes, _LICENCE_REFUSED])
-    return (
-        addresses.filter("accepted")
-        .join(known, on="url", how="left", maintain_order="left")
-        .filter(pl.col("outcome").is_null() | stale | wanted)
-        .select("url", "label")
-    )
+    joined = addresses.filter("accepted").join(known, on="url", how="left", maintain_order="left")
+    changed = pl.col("url").is_in(_changed(joined).implode())
+    return joined.filter(pl.col("outcome").is_null() | stale | wanted | changed).select("url", "label", "local")
+
+
+def _changed(known: pl.DataFrame) -> pl.Series:
+    """Return the addresses of files of this machine that are others now than when the ledger's row was written."""
+    rows = known.filter("local", pl.col("outcome").is_not_null())
+    files = rows.select(_file().unique()).to_series()
+    changed = pl.Series([local.changed_at(file) for file in files], dtype=pl.Datetime("us", "UTC"))
+    # Named by a list of addresses first, it has been refused unread.
+    refused = pl.col("outcome") == "invalid-address"
+    now = _file().replace_strict(files, changed, return_dtype=changed.dtype)
+    return rows.filter(refused | (now >= pl.col("fetched_at")))["url"]
+
+
+def _file() -> pl.Expr:
+    """The address of the file, without the member of an archive."""
+    return pl.col("url").str.extract(r"^([^#]*)")
 
 
 def _write_batches(collection: Path, pending: pl.DataFrame, size: int) -> Iterator[Path]:
-    """Cut `pending` into files. Each host's addresses are spread evenly over all of them."""
-    host = pl.col("url").str.extract(r"^[a-zA-Z]+://([^/?#]+)").fill_null("")
-    place = (pl.col("url").cum_count().over("host") - 0.5) / pl.len().over("host")
-    spread = (
-        pending.with_columns(host.alias("host"))
-        .with_columns(place.alias("place"))
-        .sort("place", "host", "url")
-        .select("url", "label")
-    )
-    for batch in spread.iter_slices(size):
+    """Cut `pending` into files."""
+    for batch in [*_remote_batches(pending.filter(~pl.col("local")), size), *_local_batches(pending.filter("local"))]:
         path = _batch_folder(collection) / f"{fingerprint(batch.rows())}.parquet"
         yield path if path.exists() else write_table(batch, path)
+
+
+def _remote_batches(pending: pl.DataFrame, size: int) -> Iterator[pl.DataFrame]:
+    """Cut the addresses of the network. Each host's are spread evenly over all batches."""
+    host = pl.col("url").str.extract(r"^[a-zA-Z]+://([^/?#]+)").fill_null("")
+    place = (pl.col("url").cum_count().over("host") - 0.5) / pl.len().over("host")
+    spread = pending.with_columns(host.alias("host")).with_columns(place.alias("place")).sort("place", "host", "url")
+    yield from spread.select(pending.columns).iter_slices(size)
+
+
+def _local_batches(pending: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Cut the files of this machine: a tar file's members together, the others as many as take a task's time."""
+    archives = pending.filter(pl.col("url").str.contains("#", literal=True)).select(_file().unique().sort()).to_series()
+    passes = [archive for archive in archives if (found := local.place(archive)) and one_pass(found[0])]
+    for archive in passes:
+        yield pending.filter(_file() == archive).sort("url")
+    rest = pending.filter(~_file().is_in(passes)).sort("url")
+    yield from rest.iter_slices(_LOCAL_SIZE)
 
 
 def _batch_folder(collection: Path) -> Path:

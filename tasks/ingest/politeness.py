@@ -1,6 +1,6 @@
-"""How hard a site is pressed: requests under way, pauses it asks for, giving up on one that is down.
+"""How hard a site is pressed: requests under way, budgets, pauses it asks for, giving up on one that is down.
 
-Lives for one batch, in one event loop. Reads and writes nothing.
+Lives for one batch, in one event loop; budgets outlive it. Writes what is spent of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tasks.core.spending import Spending
+
 GIVE_UP_AFTER = 12  # connections failing in a row, none succeeding between: the host is down
 _FIRST_PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
 
@@ -19,6 +21,8 @@ _FIRST_PAUSE = 0.5  # seconds before the second attempt; doubled before each fur
 class Host:
     """What is known of one host while a batch runs."""
 
+    name: str
+    port: int
     slots: asyncio.Semaphore
     """Requests under way to it."""
     resume_at: float = 0.0
@@ -30,8 +34,19 @@ class Host:
 
 
 @dataclass
+class Turn:
+    """One request that may be sent now."""
+
+    received: int = 0
+    """Bytes of its answer, to be set before the turn ends."""
+
+
+@dataclass
 class Politeness:
-    """Bounds requests over all hosts and to each one, and keeps the pauses that hosts ask for."""
+    """Bounds requests over all hosts and to each one, and keeps budgets and the pauses that hosts ask for."""
+
+    spending: Spending
+    """What the budgets have left."""
 
     connections: int
     """Requests under way at once."""
@@ -39,27 +54,43 @@ class Politeness:
     """Requests under way at once to one host."""
     max_wait: float
     """Longest pause that is kept, in seconds; who asks for more is left alone for this batch."""
-    _hosts: dict[str, Host] = field(default_factory=dict)
+    _hosts: dict[tuple[str, int], Host] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the semaphore that bounds them all."""
         self._all = asyncio.Semaphore(self.connections)
 
-    def host(self, name: str) -> Host:
-        """Return the record of the host `name` (`host:port`)."""
-        return self._hosts.setdefault(name, Host(asyncio.Semaphore(self.per_host)))
+    def host(self, name: str, port: int) -> Host:
+        """Return the record of a host."""
+        return self._hosts.setdefault((name, port), Host(name, port, asyncio.Semaphore(self.per_host)))
 
     @asynccontextmanager
-    async def turn(self, host: Host) -> AsyncIterator[None]:
-        """Wait for a turn at `host` and hold it for the block."""
+    async def turn(self, host: Host) -> AsyncIterator[Turn]:
+        """Wait for a turn at `host` and hold it for the block. At a host that is closed there is nothing to wait for.
+
+        Raises:
+            WorkspaceError: what is spent cannot be written down.
+        """
+        clock = asyncio.get_running_loop().time
         async with host.slots:
             while True:
-                while (pause := host.resume_at - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow
+                while (pause := host.resume_at - clock()) > 0 and not host.closed:  # noqa: ASYNC110 - it may grow
                     await asyncio.sleep(pause)
                 async with self._all:
-                    if host.resume_at <= asyncio.get_running_loop().time():  # nobody was told to wait meanwhile
-                        yield
+                    if host.closed:
+                        yield Turn()
                         return
+                    if host.resume_at > clock():  # told to wait meanwhile
+                        continue
+                    wait, ticket = self.spending.take(host.name, host.port)
+                    if not wait:
+                        turn = Turn()
+                        try:
+                            yield turn
+                        finally:
+                            self.spending.answered(host.name, host.port, ticket, received=turn.received)
+                        return
+                    host.resume_at = max(host.resume_at, clock() + wait)  # others wait with it, out of the way
 
     def pause(self, host: Host, seconds: float, outcome: str) -> None:
         """Keep a Retry-After: nobody asks `host` before then, or at all in this batch if it is too long."""

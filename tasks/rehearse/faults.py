@@ -58,11 +58,17 @@ EXTRA: dict[str, Kind] = {
     "conflict": Kind("one picture under two classes", verdict="label-conflict"),
 }
 
-# Photos of the API that the recipe's filters must leave out.
+# Photos that the recipe's filters must leave out.
 BARRED: dict[str, Kind] = {
     "unlicensed": Kind("a photo without an accepted licence", None),
     "low-grade": Kind("a photo of an observation without an accepted quality grade", None),
+    "elsewhere": Kind("a row without an accepted value in a column of `where:`", None),
+    "unlabelled": Kind("a row of no class", None),
+    "unwanted": Kind("a row of a class that the recipe drops", None),
 }
+
+# Behaviours that a file of this machine can have.
+IN_FILES = ("truncated", "page", "nothing", "pixel", "recoded", "resized", "copied", "conflict")
 
 KINDS = GOOD | EXTRA | BARRED
 
@@ -98,6 +104,12 @@ def mirrored(picture: Path) -> bytes:
     return _jpeg(ImageOps.mirror(_loaded(picture)), quality=90)
 
 
+def body_of(kind: str, picture: Path) -> bytes:
+    """Return the content of a file of `kind` made from `picture`."""
+    made = {"page": PAGE, "nothing": b"", "pixel": PIXEL}.get(kind)
+    return picture.read_bytes() if made is None else made
+
+
 def shrunk(body: bytes, side: int, *, square: bool) -> bytes:
     """Return the picture `body` within `side` pixels, in its own format; never enlarged, cropped if `square`."""
     with Image.open(io.BytesIO(body)) as image:
@@ -115,8 +127,7 @@ _RECIPES: dict[str, Callable[[Path], bytes]] = {
     "recoded": recoded,
     "resized": resized,
     "conflict": mirrored,
-    "unlicensed": mirrored,
-    "low-grade": mirrored,
+    **dict.fromkeys(BARRED, mirrored),
 }
 
 

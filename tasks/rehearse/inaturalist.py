@@ -7,87 +7,108 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from tasks.rehearse.plan import Observation, Photo, Plan, Taxon
+from tasks.rehearse.speaking import Json, QueryError, Question, integers
 
 MOST = 200  # observations a page
 WINDOW = 10_000  # results that can be paged through with `page`
-
-Json = dict[str, Any]
-
-
-class QueryError(Exception):
-    """A query the API does not answer: HTTP status and message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        """Keep the two apart for the answer."""
-        super().__init__(message)
-        self.status, self.message = status, message
+LEVELS = {"kingdom": 70, "phylum": 60, "class": 50, "order": 40, "family": 30, "genus": 20, "species": 10}
+_LIFE = 48_460  # id of the taxon above all others
 
 
-def observations(plan: Plan, query: Mapping[str, str]) -> Json:
+def observations(question: Question) -> Json:
     """Answer `GET /v1/observations`."""
-    found = [item for item in plan.observations if _matches(item, plan, query)]
-    found.sort(key=lambda item: item.id, reverse=query.get("order", "desc") == "desc")
-    page, size = max(_whole(query, "page", 1), 1), min(_whole(query, "per_page", 30), MOST)
+    plan = question.plan
+    taxa = {taxon.id: taxon for taxon in plan.taxa}
+    mine = [item for item in plan.observations if item.service == "inaturalist"]
+    found = [item for item in mine if _matches(item, taxa[item.taxon_id], question)]
+    found.sort(key=lambda item: item.id, reverse=question.query.get("order", "desc") == "desc")
+    page, size = max(question.whole("page", 1), 1), min(question.whole("per_page", 30), MOST)
     if page * size > WINDOW:
         raise QueryError(403, f"Result window is too large, page x per_page must be at most {WINDOW}")
-    names = {taxon.id: taxon for taxon in plan.taxa}
     results = [
-        _observation(item, names[item.taxon_id], plan.base_url) for item in found[(page - 1) * size : page * size]
+        _observation(item, taxa[item.taxon_id], plan.base_url) for item in found[(page - 1) * size : page * size]
     ]
     return {"total_results": len(found), "page": page, "per_page": size, "results": results}
 
 
-def taxa(plan: Plan, query: Mapping[str, str]) -> Json:
+def taxa(question: Question) -> Json:
     """Answer `GET /v1/taxa?q=`: names that contain the words, the exact one first."""
-    words = query.get("q", "").casefold().strip()
+    plan, words = question.plan, question.query.get("q", "").casefold().strip()
     found = [taxon for taxon in plan.taxa if words in taxon.name.casefold()]
     found.sort(key=lambda taxon: (taxon.name.casefold() != words, taxon.name))
-    size = min(_whole(query, "per_page", 30), MOST)
+    size = min(question.whole("per_page", 30), MOST)
     results = [_taxon(taxon, plan) | {"matched_term": taxon.name} for taxon in found[:size]]
     return {"total_results": len(found), "page": 1, "per_page": size, "results": results}
 
 
-def taxa_by_id(plan: Plan, ids: str) -> Json:
+def taxa_by_id(question: Question) -> Json:
     """Answer `GET /v1/taxa/<id>[,<id>…]`."""
-    wanted = set(_integers("id", ids))
-    found = [_taxon(taxon, plan) for taxon in plan.taxa if taxon.id in wanted]
+    wanted = set(integers("id", question.rest))
+    found = [_taxon(taxon, question.plan) for taxon in question.plan.taxa if taxon.id in wanted]
     return {"total_results": len(found), "page": 1, "per_page": 30, "results": found}
 
 
-def _integers(name: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise QueryError(422, f"Invalid {name}: {text}") from None
+def places(question: Question) -> Json:
+    """Answer `GET /v1/places/autocomplete?q=`: places whose name begins with the words."""
+    words = question.query.get("q", "").casefold().strip()
+    found = [place for place in question.plan.places if place.name.casefold().startswith(words)]
+    results = [
+        {
+            "id": place.id,
+            "name": place.name.partition(",")[0],
+            "display_name": place.name,
+            "slug": place.name.casefold().replace(" ", "-"),
+            "admin_level": None,
+            "place_type": 12,
+            "bbox_area": 1.0,
+            "ancestor_place_ids": [place.id],
+            "location": "0.0,0.0",
+            "bounding_box_geojson": None,
+            "geometry_geojson": None,
+        }
+        for place in found
+    ]
+    return {"total_results": len(found), "page": 1, "per_page": len(found), "results": results}
 
 
-def _whole(query: Mapping[str, str], name: str, default: int) -> int:
-    return _integers(name, query[name])[0] if name in query else default
-
-
-def _matches(item: Observation, plan: Plan, query: Mapping[str, str]) -> bool:
-    if "taxon_name" in query:
-        wanted = query["taxon_name"].casefold()
-        if item.taxon_id not in {taxon.id for taxon in plan.taxa if taxon.name.casefold() == wanted}:
-            return False
+def _matches(item: Observation, taxon: Taxon, question: Question) -> bool:
+    query, lineage = question.query, taxon.lineage
+    wanted = query.get("taxon_name", taxon.name).casefold()
     licences = {photo.licence for photo in item.photos}
     return (
-        ("taxon_id" not in query or item.taxon_id in _integers("taxon_id", query["taxon_id"]))
-        and (
-            "place_id" not in query
-            or query["place_id"] == "any"
-            or item.place_id in _integers("place_id", query["place_id"])
-        )
-        and ("quality_grade" not in query or item.quality_grade in query["quality_grade"].split(","))
-        and ("photo_license" not in query or not licences.isdisjoint(query["photo_license"].lower().split(",")))
-        and ("id" not in query or item.id in _integers("id", query["id"]))
-        and ("id_above" not in query or item.id > _whole(query, "id_above", 0))
-        and ("id_below" not in query or item.id < _whole(query, "id_below", 0))
+        any(higher.name.casefold() == wanted for higher in lineage)
+        and _among(question, "taxon_id", {higher.id for higher in lineage})
+        and (query.get("place_id") == "any" or _among(question, "place_id", {item.place_id}))
+        and ("quality_grade" not in query or item.quality_grade in question.values("quality_grade"))
+        and ("photo_license" not in query or not licences.isdisjoint(question.values("photo_license")))
+        and _among(question, "id", {item.id})
+        and ("id_above" not in query or item.id > question.whole("id_above", 0))
+        and ("id_below" not in query or item.id < question.whole("id_below", 0))
+        and _seen_then(item, question)
+        and _seen_there(item, question)
     )
+
+
+def _among(question: Question, name: str, numbers: set[int]) -> bool:
+    return name not in question.query or not numbers.isdisjoint(integers(name, question.query[name]))
+
+
+def _seen_then(item: Observation, question: Question) -> bool:
+    query = question.query
+    return query.get("d1", "")[:10] <= item.observed_on <= query.get("d2", "9")[:10] and (
+        query.get("updated_since", "")[:10] <= item.changed_on
+    )
+
+
+def _seen_there(item: Observation, question: Question) -> bool:
+    south, west, north, east = (question.number(name) for name in ("swlat", "swlng", "nelat", "nelng"))
+    if south is None or west is None or north is None or east is None:
+        return True
+    across = west > east  # the 180th meridian
+    inside = (item.longitude >= west or item.longitude <= east) if across else west <= item.longitude <= east
+    return south <= item.latitude <= north and inside
 
 
 def _observation(item: Observation, taxon: Taxon, base_url: str) -> Json:
@@ -100,6 +121,8 @@ def _observation(item: Observation, taxon: Taxon, base_url: str) -> Json:
         "observed_on": item.observed_on,
         "observed_on_details": {"date": item.observed_on, "year": day.year, "month": day.month, "day": day.day},
         "time_observed_at": None,
+        "created_at": f"{item.observed_on}T18:00:00+00:00",
+        "updated_at": f"{item.changed_on}T12:00:00+00:00",
         "species_guess": taxon.name,
         "license_code": item.photos[0].licence,
         "description": None,
@@ -140,16 +163,16 @@ def _photo(photo: Photo, user: str, base_url: str) -> Json:
 
 
 def _named(taxon: Taxon) -> Json:
-    rank, level = ("species", 10) if " " in taxon.name else ("genus", 20)
+    parents = [_LIFE, *(higher.id for higher in taxon.above)]
     return {
         "id": taxon.id,
         "name": taxon.name,
-        "rank": rank,
-        "rank_level": level,
+        "rank": taxon.rank,
+        "rank_level": LEVELS[taxon.rank],
         "is_active": True,
         "extinct": False,
-        "ancestor_ids": [48460, taxon.id],
-        "parent_id": 48460,
+        "ancestor_ids": [*parents, taxon.id],
+        "parent_id": parents[-1],
         "iconic_taxon_name": "Animalia",
         "default_photo": None,
         "preferred_common_name": None,

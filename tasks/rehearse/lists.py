@@ -1,15 +1,12 @@
 """Lists of image addresses as people keep them: with a BOM, CRLF, quotes, wrappers, repeats and data: URIs.
 
-Writes `<site>/urls/<class>-<n>.txt`.
+Reads and writes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import quote
-
-from tasks.core.files import write_atomic
 
 _DATA = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
@@ -23,11 +20,6 @@ def untidy(addresses: Sequence[str], *, number: int) -> bytes:
         lines.append("")
     end = "\r\n" if number % 2 == 0 else "\n"
     return ("\ufeff" if number % 2 == 0 else "").encode() + "".join(line + end for line in lines).encode()
-
-
-def write_list(addresses: Sequence[str], path: Path, *, number: int) -> Path:
-    """Write the list `path`."""
-    return write_atomic(path, lambda out: out.write(untidy(addresses, number=number)))
 
 
 def _dressed(address: str, place: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -17,12 +17,13 @@ from tasks.core.errors import DataError
 Groups = list[list[Path]]  # photos of one class, those of one observation together
 
 
-def find(photos: Path, classes: Sequence[str], *, observations: str | None) -> dict[str, Groups]:
+def find(photos: Path, classes: Mapping[str, Sequence[str]], *, observations: str | None) -> dict[str, Groups]:
     """Return the photos of each class, grouped by observation, in the order of their paths.
 
     Args:
         photos: Folder with one sub-folder a class; names match whatever their case.
-        classes: Class names of the recipe.
+        classes: Class names of the recipe, each with the names of the parts it is made of: where no sub-folder
+            has its own name, those of its parts count.
         observations: Regular expression, searched in each file's name; its first group names the
             observation. None, or no match: each photo is its own observation.
 
@@ -31,14 +32,19 @@ def find(photos: Path, classes: Sequence[str], *, observations: str | None) -> d
     """
     pattern = _pattern(observations)
     folders = _folders(photos)
-    missing = [name for name in classes if name.casefold() not in folders]
+    lie = {
+        name: [folders[part.casefold()] for part in _found_as(name, parts, folders)] for name, parts in classes.items()
+    }
+    missing = [name for name, places in lie.items() if not places]
     if missing:
         raise DataError(
             f"{photos} has no photos of {_listed(missing)}.",
             received=f"Sub-folders found: {_listed(sorted(path.name for path in folders.values())) or 'none'}.",
             hint="Name one sub-folder after each class of the recipe.",
         )
-    found = {name: _grouped(_images(folders[name.casefold()]), pattern) for name in classes}
+    found = {
+        name: [group for place in places for group in _grouped(_images(place), pattern)] for name, places in lie.items()
+    }
     bare = [name for name, groups in found.items() if not groups]
     if bare:
         raise DataError(
@@ -53,6 +59,21 @@ def size_of(picture: Path) -> tuple[int, int]:
     """Return width and height from the file's header, as stored."""
     with Image.open(picture) as image:
         return image.size
+
+
+def folders_of(photos: Path) -> list[str]:
+    """Return the names of the sub-folders of `photos`.
+
+    Raises:
+        DataError: no such folder.
+    """
+    return [path.name for path in _folders(photos).values()]
+
+
+def _found_as(name: str, parts: Sequence[str], folders: Mapping[str, Path]) -> list[str]:
+    if name.casefold() in folders:
+        return [name]
+    return [part for part in parts if part.casefold() in folders]
 
 
 def _folders(photos: Path) -> dict[str, Path]:

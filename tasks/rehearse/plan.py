@@ -6,6 +6,7 @@ Keras.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections import Counter
 from pathlib import Path
@@ -47,8 +48,14 @@ class Observation(StageConfig):
     """research, needs_id or casual."""
     user: str
     """Login of the observer."""
+    service: str = "inaturalist"
+    """The API that tells of it: inaturalist or gbif."""
     observed_on: str
     """ISO date."""
+    country: str = "PT"
+    """ISO 3166 code of two letters."""
+    basis: str = "HUMAN_OBSERVATION"
+    """GBIF's basis of record."""
     place_id: int
     """Where it was seen."""
     latitude: float
@@ -58,21 +65,64 @@ class Observation(StageConfig):
     photos: tuple[Photo, ...]
     """One or more."""
 
+    @property
+    def changed_on(self) -> str:
+        """ISO date of its last change: the day after."""
+        return (dt.date.fromisoformat(self.observed_on) + dt.timedelta(days=1)).isoformat()
+
 
 class Taxon(StageConfig):
-    """A taxon the recipe asks for."""
+    """A taxon the recipe asks for, or one below it."""
 
     id: int
-    """iNaturalist taxon id."""
+    """Taxon id, the same at iNaturalist and GBIF."""
     name: str
     """Scientific name."""
+    rank: str = "species"
+    """kingdom, phylum, class, order, family, genus or species."""
+    above: tuple[Taxon, ...] = ()
+    """Higher taxa, the highest first."""
+
+    @property
+    def lineage(self) -> tuple[Taxon, ...]:
+        """It and its higher taxa, the highest first."""
+        return (*self.above, self)
+
+
+class Place(StageConfig):
+    """A place the recipe asks for by its name."""
+
+    id: int
+    """iNaturalist place id."""
+    name: str
+    """Its name."""
+
+
+class Hit(StageConfig):
+    """A picture that a search engine offers."""
+
+    service: str
+    """custom_search, serpapi, serper, openverse or wikimedia_commons."""
+    query: str
+    """What it is found by; `Category:` and a name where it is found by its category."""
+    path: str
+    """Its address below the site's; empty = the engine has nothing but its own small copy."""
+    licence: str | None
+    """Slug of its licence, where the engine tells one."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    provider: str = ""
+    """Openverse's name of the collection it is from."""
 
 
 class Address(StageConfig):
     """One address of the site."""
 
     path: str
-    """Path of the address as the recipe's run will ask for it."""
+    """Path of the address as the recipe's run will ask for it; without a slash before it, a file of the site's
+    folder that is read in place."""
     key: str
     """What the site finds it by: the path, or `/photos/<id>` whatever size is asked."""
     kind: str
@@ -98,8 +148,12 @@ class Plan(StageConfig):
     """Scheme, host and port."""
     taxa: tuple[Taxon, ...]
     """Taxa the site knows."""
+    places: tuple[Place, ...] = ()
+    """Places it knows by name."""
+    hits: tuple[Hit, ...] = ()
+    """What its search engines offer, in the order of their answers."""
     observations: tuple[Observation, ...]
-    """In the order of their ids."""
+    """Those that an API tells of, in the order of their ids."""
     addresses: tuple[Address, ...]
     """In the order of their paths."""
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tasks.rehearse.faults import BARRED, EXTRA, GOOD, derived
+from tasks.rehearse.faults import BARRED, EXTRA, GOOD, IN_FILES, derived
 from tasks.rehearse.pictures import Groups
-from tasks.rehearse.sources import GRADES, OPEN, Slot
+from tasks.rehearse.sources import GRADES, LOCAL, OBSERVED, OPEN, Slot
+from tasks.rehearse.taxa import taxa_of
 
+_OPEN_ONLY = ("inaturalist_open_data", "openverse", "wikimedia_commons")  # hold nothing without a licence
 SHARE = 0.12  # extra addresses per good one, all kinds together
 
 
@@ -38,13 +40,21 @@ class Post:
 Slots = dict[str, list[Slot]]
 
 
-def posts_of(found: dict[str, Groups], slots: Slots, *, door: dict[str, Any], seed: int, derive: Path) -> list[Post]:
+@dataclass(frozen=True)
+class Rules:
+    """What the recipe says that decides what can be put up."""
+
+    door: dict[str, Any]  # the `ingest:` block, complete
+    drop: tuple[str, ...] = ()  # classes that are not wanted
+
+
+def posts_of(found: dict[str, Groups], slots: Slots, *, rules: Rules, seed: int, derive: Path) -> list[Post]:
     """Return everything the site shows, in a fixed order.
 
     Args:
         found: Photos of each class, grouped by observation.
         slots: Sources of each class.
-        door: The recipe's `ingest:` block, complete.
+        rules: What the recipe accepts.
         seed: Decides which photo goes where.
         derive: Folder for the pictures made from others.
     """
@@ -53,11 +63,11 @@ def posts_of(found: dict[str, Groups], slots: Slots, *, door: dict[str, Any], se
     bases = {label: _shuffled([path for group in groups for path in group], rng) for label, groups in found.items()}
     total = sum(map(len, bases.values()))
     each = max(1, round(SHARE * total / len(EXTRA)))
-    _impatient(posts, rng, door=door, each=each)
+    _impatient(posts, rng, door=rules.door, each=each)
     return (
         posts
-        + _planted(bases, slots, _kinds(door), each=each, derive=derive)
-        + _barred(bases, slots, each=each, derive=derive)
+        + _planted(bases, slots, _kinds(rules.door), each=each, derive=derive)
+        + _barred(bases, slots, rules.drop, each=each, derive=derive)
     )
 
 
@@ -68,16 +78,20 @@ def _shuffled(items: Sequence[Any], rng: np.random.Generator) -> list[Any]:
 def _shared(groups: Groups, slots: list[Slot], rng: np.random.Generator) -> Iterator[Post]:
     """Give each source an equal share of the photos. Observations stay whole.
 
-    The largest observations go to iNaturalist sources, which can say what belongs together; a list cannot.
+    The largest observations go to sources of observations, which can say what belongs together; a list cannot,
+    and an export has one photo of each.
     """
     order = sorted(_shuffled(groups, rng), key=len, reverse=True)
-    able = sorted(slots, key=lambda slot: slot.source != "inaturalist")
+    able = sorted(slots, key=lambda slot: slot.source not in OBSERVED)
     total, given, place = sum(map(len, groups)), 0, 0
     for group in order:
         while place < len(able) - 1 and given >= total * (place + 1) / len(able):
             place += 1
         given += len(group)
-        yield Post(able[place], [Shot(path) for path in group])
+        alone = able[place].source == "inaturalist_export"
+        yield from (
+            Post(able[place], [Shot(path) for path in part]) for part in ([[p] for p in group] if alone else [group])
+        )
 
 
 def _impatient(posts: list[Post], rng: np.random.Generator, *, door: dict[str, Any], each: int) -> None:
@@ -87,7 +101,8 @@ def _impatient(posts: list[Post], rng: np.random.Generator, *, door: dict[str, A
         "busy-once": door["attempts"] > 1 and door["max_wait"] >= 1,
         "redirected": door["max_redirects"] > 1,
     }
-    shots = iter(_shuffled([shot for post in posts for shot in post.shots], rng))
+    fetched = [post for post in posts if post.slot.source not in LOCAL]
+    shots = iter(_shuffled([shot for post in fetched for shot in post.shots], rng))
     for kind in (kind for kind, can in possible.items() if can):
         for _, shot in zip(range(min(each, GOOD[kind].most or each)), shots, strict=False):
             shot.kind = kind
@@ -106,7 +121,10 @@ def _planted(bases: dict[str, list[Path]], slots: Slots, kinds: list[str], *, ea
     for i, kind in enumerate(kinds):
         for j in range(min(each, EXTRA[kind].most or each)):
             label = labels[(i + j) % len(labels)]
-            slot = slots[label][(i // len(labels) + j) % len(slots[label])]
+            able = _able(kind, slots[label])
+            if not able:
+                continue
+            slot = able[(i // len(labels) + j) % len(able)]
             # A picture is doubled once at the most, so that every planted verdict can be foretold.
             pool = fresh[label] if EXTRA[kind].verdict else bases[label]
             file = _made(kind, pool, derive / f"{kind}-{j}", drop=EXTRA[kind].verdict is not None)
@@ -118,6 +136,10 @@ def _planted(bases: dict[str, list[Path]], slots: Slots, kinds: list[str], *, ea
                 again = derived("recoded", file, derive / f"{kind}-{j}-again") if j % 2 else file
                 posts.append(Post(other, [Shot(again, kind)]))
     return posts
+
+
+def _able(kind: str, slots: list[Slot]) -> list[Slot]:
+    return [slot for slot in slots if kind in IN_FILES or slot.source not in LOCAL]
 
 
 def _made(kind: str, pool: list[Path], target: Path, *, drop: bool) -> Path | None:
@@ -133,26 +155,44 @@ def _made(kind: str, pool: list[Path], target: Path, *, drop: bool) -> Path | No
     return None
 
 
-def _barred(bases: dict[str, list[Path]], slots: Slots, *, each: int, derive: Path) -> list[Post]:
-    """Plant photos that the filters of the API source must leave out."""
-    sources = [slot for group in slots.values() for slot in group if slot.source == "inaturalist"]
+def _barred(
+    bases: dict[str, list[Path]], slots: Slots, drop: tuple[str, ...], *, each: int, derive: Path
+) -> list[Post]:
+    """Plant photos that the filters of a source must leave out."""
+    sources = [slot for group in slots.values() for slot in group if slot.source not in LOCAL or slot.tabular]
+    sources = [slot for slot in sources if any(bars(slot, kind, drop) for kind in BARRED)]
+    sources = list({slot.name: slot for slot in reversed(sources)}.values())[::-1]  # one slot of each source
     posts = []
     for place, slot in enumerate(sources):
-        if any(set(slot.taxa) & set(other.taxa) for other in sources if other is not slot):
+        rivals = [other for other in sources if other is not slot and other.source == slot.source]
+        if slot.source in ("inaturalist", "gbif") and any(set(slot.taxa) & set(other.taxa) for other in rivals):
             continue  # what one source bars the other may take
         for kind in BARRED:
-            bars = grades_barred(slot) if kind == "low-grade" else True
-            for j in range(each if bars else 0):
+            for j in range(each if bars(slot, kind, drop) else 0):
                 file = _made(kind, bases[slot.label], derive / f"{kind}-{place}-{j}", drop=False)
                 posts += [Post(slot, [Shot(file, kind)])] if file else []
     return posts
 
 
+def bars(slot: Slot, kind: str, drop: tuple[str, ...]) -> bool:
+    """Whether a source leaves out what a photo of `kind`, one of BARRED, is an example of."""
+    by_column = slot.tabular and slot.rule is not None and slot.rule.column is not None
+    taxa = taxa_of(slot, drop) if slot.source in OBSERVED else {}
+    return {
+        "low-grade": "quality_grade" in slot.options and bool(grades_barred(slot)),
+        "unlicensed": bool(slot.licences) and slot.source != "google" and bool(licences_barred(slot)),
+        "elsewhere": slot.tabular and bool(slot.options.get("where")),
+        "unlabelled": bool(by_column or taxa.get("unnamed")),
+        "unwanted": bool(drop) and bool(by_column or taxa.get("unwanted")),
+    }[kind]
+
+
 def grades_barred(slot: Slot) -> list[str]:
-    """Return the quality grades an iNaturalist source does not take."""
+    """Return the quality grades a source does not take."""
     return [grade for grade in GRADES if grade not in slot.options["quality_grade"]]
 
 
 def licences_barred(slot: Slot) -> list[str | None]:
-    """Return the licences an iNaturalist source does not take; none = all rights reserved."""
-    return [None, *(licence for licence in OPEN if licence not in slot.options["licences"])]
+    """Return the licences a source does not take; none = all rights reserved."""
+    others: list[str | None] = [licence for licence in OPEN if licence not in slot.licences]
+    return others if slot.source in _OPEN_ONLY else [None, *others]

@@ -1,7 +1,7 @@
 """The photo site: `python -m tasks.rehearse.site FOLDER` serves the plan of FOLDER on loopback.
 
 Reads `plan.json`, `site.json` (the port) and pictures; appends one line a request to `requests.jsonl`.
-Speaks the iNaturalist API v1 below /v1, and plain image hosting everywhere else.
+Speaks the APIs of `tasks.rehearse.stage.APIS`, and plain image hosting everywhere else.
 """
 
 from __future__ import annotations
@@ -11,43 +11,66 @@ import asyncio
 import datetime as dt
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from tasks.core.errors import HarvestmanError, SourceError
 from tasks.core.files import storing
-from tasks.rehearse import inaturalist
+from tasks.rehearse import commons, gbif, google, inaturalist, openverse
 from tasks.rehearse.behaviour import Visit, answer
 from tasks.rehearse.plan import LOG, Plan, load, load_port
+from tasks.rehearse.speaking import Json, QueryError, Question
 
 HOST = "127.0.0.1"
 _GRACE = 0.2  # seconds left to requests under way when the site stops
 _KIND: web.RequestKey[str] = web.RequestKey("kind", str)
 
 
+Speaker = Callable[[Question], Json]
+SPEAKERS: dict[str, Speaker] = {
+    "/v1/observations": inaturalist.observations,
+    "/v1/places/autocomplete": inaturalist.places,
+    "/v1/taxa": inaturalist.taxa,
+    "/v1/taxa/autocomplete": inaturalist.taxa,
+    "/v1/taxa/{rest}": inaturalist.taxa_by_id,
+    "/gbif/v1/occurrence/search": gbif.occurrences,
+    "/gbif/v1/species/match": gbif.match,
+    "/gbif/v1/species/{rest}": gbif.species,
+    "/customsearch/v1": google.custom_search,
+    "/serpapi/search.json": google.serpapi,
+    "/openverse/v1/images": openverse.images,
+    "/openverse/v1/images/": openverse.images,
+    "/w/api.php": commons.answer,
+}
+"""Path to what answers a GET for it."""
+POSTED: dict[str, Speaker] = {"/serper/images": google.serper}
+"""Path to what answers a POST of JSON to it."""
+_SECRET = re.compile(r"(?i)\b((?:api_)?key|cx)=[^&]*")
+
+
 def application(plan: Plan, folder: Path, log: IO[str]) -> web.Application:
     """Return the aiohttp application that serves `plan` and writes a line a request to `log`."""
     app = web.Application(middlewares=[_logging(log)])
-    app.add_routes(
-        [
-            web.get("/healthz", _telling("health", lambda _: {"status": "ok", "key": plan.key, "pid": os.getpid()})),
-            web.get("/v1/observations", _telling("api", lambda request: inaturalist.observations(plan, request.query))),
-            web.get("/v1/taxa", _telling("api", lambda request: inaturalist.taxa(plan, request.query))),
-            web.get("/v1/taxa/autocomplete", _telling("api", lambda request: inaturalist.taxa(plan, request.query))),
-            web.get(
-                "/v1/taxa/{ids}",
-                _telling("api", lambda request: inaturalist.taxa_by_id(plan, request.match_info["ids"])),
-            ),
-            web.get("/{path:.*}", _hosting(plan, folder)),
-        ]
-    )
+    app.add_routes([web.get("/healthz", _health(plan))])
+    app.add_routes([web.get(path, _telling(plan, speaker)) for path, speaker in SPEAKERS.items()])
+    app.add_routes([web.post(path, _telling(plan, speaker)) for path, speaker in POSTED.items()])
+    app.add_routes([web.get("/{path:.*}", _hosting(plan, folder))])
     return app
+
+
+def _health(plan: Plan) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        request[_KIND] = "health"
+        return web.json_response({"status": "ok", "key": plan.key, "pid": os.getpid()})
+
+    return handler
 
 
 def _logging(log: IO[str]) -> Middleware:
@@ -61,8 +84,9 @@ def _logging(log: IO[str]) -> Middleware:
         finally:
             line = {
                 "time": began.isoformat(),
+                "method": request.method,
                 "path": request.path,
-                "query": request.query_string,
+                "query": _SECRET.sub(r"\1=…", request.query_string),
                 "status": status,  # null: the visitor left before there was an answer
                 "kind": request.get(_KIND, "unknown"),
             }
@@ -72,15 +96,31 @@ def _logging(log: IO[str]) -> Middleware:
     return middleware
 
 
-def _telling(kind: str, tell: Callable[[web.Request], inaturalist.Json]) -> Handler:
+def _telling(plan: Plan, speaker: Speaker) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        request[_KIND] = kind
+        request[_KIND] = "api"
         try:
-            return web.json_response(tell(request))
-        except inaturalist.QueryError as error:
-            return web.json_response({"error": error.message, "status": error.status}, status=error.status)
+            return web.json_response(speaker(await _question(plan, request)))
+        except QueryError as error:
+            return web.json_response(error.body, status=error.status)
 
     return handler
+
+
+async def _question(plan: Plan, request: web.Request) -> Question:
+    body: Any = {}
+    if request.method == "POST":
+        try:
+            body = await request.json()
+        except ValueError:
+            raise QueryError(400, "The body is not JSON.") from None
+    return Question(
+        plan,
+        tuple(request.query.items()),
+        request.match_info.get("rest", ""),
+        request.headers,
+        body if isinstance(body, dict) else {},
+    )
 
 
 def _hosting(plan: Plan, folder: Path) -> Handler:
@@ -88,14 +128,22 @@ def _hosting(plan: Plan, folder: Path) -> Handler:
     warned: set[str] = set()
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        key = request.path.rsplit("/", 1)[0] if request.path.startswith("/photos/") else request.path
-        address = addresses.get(key)
+        address = addresses.get(_key(request.path))
         if address is None:
             return web.Response(status=404, text="404")
         request[_KIND] = address.kind
         return await answer(Visit(request, address, folder, warned))
 
     return handler
+
+
+def _key(path: str) -> str:
+    """Return what the site finds the (unescaped) `path` of a request by: one photo has an address a size."""
+    if path.startswith("/photos/"):
+        return path.rpartition("/")[0]
+    if path.startswith(f"{commons.FILES}thumb/"):
+        return path.replace(f"{commons.FILES}thumb/", commons.FILES, 1).rpartition("/")[0]
+    return path
 
 
 async def serve(folder: Path, *, with_parent: bool) -> None:

@@ -28,14 +28,26 @@ from tasks.core.config import StageConfig
 from tasks.core.errors import RecipeError, SourceError, SourceUnavailableError
 from tasks.core.files import locked, publishing, storing, write_json, write_text
 from tasks.core.fingerprint import fingerprint
+from tasks.rehearse.files import files_of, table_of
 from tasks.rehearse.paint import OBSERVATIONS, paint
+from tasks.rehearse.pictures import folders_of
 from tasks.rehearse.plan import LOG, PLAN, PORT, Plan, load, load_port, save
 from tasks.rehearse.site import HOST
-from tasks.rehearse.sources import door_of, slots_of
-from tasks.rehearse.stock import list_path, stock
+from tasks.rehearse.sources import Slot, door_of, slots_of
+from tasks.rehearse.stock import stock
 
 SIDE = 192  # pixels: typical longer side of painted photos
-_FORMAT = 1  # raise it when the same arguments are to give another plan
+APIS = {
+    "inaturalist": "/v1",
+    "inaturalist_photos": "/photos",
+    "gbif": "/gbif/v1",
+    "custom_search": "/customsearch/v1",
+    "serpapi": "/serpapi/search.json",
+    "serper": "/serper/images",
+    "openverse": "/openverse/v1",
+    "wikimedia_commons": "/w/api.php",
+}
+_FORMAT = 2  # raise it when the same arguments are to give another plan
 _SUFFIX = "-rehearsal"
 _LONGEST_NAME = 80  # characters a recipe's name may have
 _PORTS = range(20_000, 32_000)  # below the range Linux hands to outgoing connections, so that a kept port stays free
@@ -53,8 +65,8 @@ class Rehearsal(StageConfig):
     """Scheme, host and port of the site."""
     allowed_hosts: tuple[str, ...]
     """For the settings: the one loopback address that may be visited."""
-    inaturalist_api: str
-    """For the settings: base address of the site's API."""
+    apis: dict[str, str]
+    """For the settings: base addresses of the APIs that the site speaks."""
     expected: dict[str, int]
     """Addresses by the outcome the ledger must end with."""
     verdicts: dict[str, int]
@@ -89,13 +101,13 @@ def rehearse(
         port = _port(folder, f"{raw.get('name')} {seed}")
         base_url = f"http://{HOST}:{port}"
         plan = _planned(raw, folder, photos=photos.resolve(), observations=observations, base_url=base_url, seed=seed)
-        _write_recipe(raw, recipe, folder)
+        _write_recipe(raw, recipe, folder, slots=slots_of(raw, folders_of(photos)))
     return Rehearsal(
         recipe=folder / "recipe.yaml",
         site=folder,
         base_url=base_url,
         allowed_hosts=(f"{HOST}:{port}",),
-        inaturalist_api=f"{base_url}/v1",
+        apis={name: base_url + path for name, path in APIS.items()},
         expected=plan.outcomes(),
         verdicts=plan.verdicts(),
     )
@@ -177,9 +189,9 @@ def _planned(
     raw: dict[str, Any], folder: Path, *, photos: Path, observations: str | None, base_url: str, seed: int
 ) -> Plan:
     """Return the plan, made anew only where something it was made from has changed."""
-    slots = [(slot.label, slot.number, slot.options) for slot in slots_of(raw)]
+    slots = [(slot.name, slot.label, slot.raw, slot.options) for slot in slots_of(raw, folders_of(photos))]
     files = sorted((path.relative_to(photos).as_posix(), path.stat().st_size) for path in _files(photos))
-    key = fingerprint(_FORMAT, slots, door_of(raw), observations, base_url, seed, files)
+    key = fingerprint(_FORMAT, slots, raw.get("labels"), door_of(raw), observations, base_url, seed, files)
     with suppress(SourceError):
         plan = load(folder)
         if plan.key == key and all((folder / address.file).is_file() for address in plan.addresses):
@@ -187,7 +199,7 @@ def _planned(
     with storing(folder):
         for name in (PLAN, LOG):  # the plan first: what is left after a kill -9 here is made anew
             (folder / name).unlink(missing_ok=True)
-        for name in ("derived", "urls"):
+        for name in ("derived", "urls", "files"):
             shutil.rmtree(folder / name, ignore_errors=True)
     plan = stock(raw, folder, photos=photos, observations=observations, base_url=base_url, seed=seed, key=key)
     save(plan, folder)
@@ -198,22 +210,32 @@ def _files(photos: Path) -> list[Path]:
     return [path for path in photos.rglob("*") if path.is_file()] if photos.is_dir() else []
 
 
-def _write_recipe(raw: dict[str, Any], recipe: Path, folder: Path) -> None:
-    """Write the recipe that visits the site: other name, other lists, everything else as it was."""
-    slots = {(slot.label, slot.number): slot for slot in slots_of(raw)}
-    classes: dict[str, list[dict[str, Any]]] = {}
-    for (label, number), slot in slots.items():
-        options = dict(raw["classes"][label][number])
-        classes.setdefault(label, []).append(
-            options | {"path": list_path(label, number)} if slot.source == "url_list" else options
-        )
-    derived = raw | {"name": f"{str(raw.get('name'))[: _LONGEST_NAME - len(_SUFFIX)]}{_SUFFIX}", "classes": classes}
+def _write_recipe(raw: dict[str, Any], recipe: Path, folder: Path, *, slots: list[Slot]) -> None:
+    """Write the recipe that visits the site: other name, other files, everything else as it was."""
+    named = {slot.name: slot for slot in slots}
+    derived = raw | {"name": f"{str(raw.get('name'))[: _LONGEST_NAME - len(_SUFFIX)]}{_SUFFIX}"}
+    if "classes" in raw:
+        derived["classes"] = {
+            label: [_pointed(options, named[f"{label}-{number}"]) for number, options in enumerate(sources)]
+            for label, sources in (raw["classes"] or {}).items()
+        }
+    if "sources" in raw:
+        derived["sources"] = [
+            _pointed(options, named[f"sources_{number}"]) for number, options in enumerate(raw["sources"] or [])
+        ]
     model = raw.get("model")
     if isinstance(model, dict) and model.get("weights", "imagenet") not in {"imagenet", "none"}:
         weights = str(recipe.resolve().parent / model["weights"])
         derived["model"] = model | {"weights": weights}
     text = yaml.safe_dump(derived, sort_keys=False, allow_unicode=True, width=120)
     write_text(folder / "recipe.yaml", f"# {recipe.name}, pointed at the photo site of this folder.\n{text}")
+
+
+def _pointed(options: dict[str, Any], slot: Slot) -> dict[str, Any]:
+    """Return a source's block with the files of the site in the place of its own."""
+    files, member = files_of(slot) if "path" in options else [], table_of(slot)
+    path = {"path": files if isinstance(options["path"], list) else files[0]} if files else {}
+    return options | path | ({"table": member} if member else {})
 
 
 def _wait(rehearsal: Rehearsal, process: subprocess.Popen[bytes]) -> None:

@@ -1,36 +1,34 @@
 """Plans the whole content of a photo site from a recipe and a folder of photos, the same way every time.
 
-Reads `<photos>/<class>/…`. Writes `<site>/derived` and `<site>/urls`, and returns the plan.
+Reads `<photos>/<class>/…`. Writes `<site>/derived`, `<site>/urls` and `<site>/files`, and returns the plan.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tasks.rehearse.door import Door
-from tasks.rehearse.lists import write_list
-from tasks.rehearse.observations import observed, taxon_id
-from tasks.rehearse.pictures import find
-from tasks.rehearse.plan import Address, Plan, Taxon
-from tasks.rehearse.posts import Post, posts_of
-from tasks.rehearse.sources import Slot, door_of, name_of, slots_of
+from tasks.rehearse.files import write_files
+from tasks.rehearse.hosted import hosted, thumbnails
+from tasks.rehearse.labels import dropped
+from tasks.rehearse.local import filed
+from tasks.rehearse.observations import Seen, observed, place_of
+from tasks.rehearse.pictures import find, folders_of
+from tasks.rehearse.plan import Address, Plan
+from tasks.rehearse.posts import Rules, posts_of
+from tasks.rehearse.rows import Site
+from tasks.rehearse.sources import Slot, door_of, slots_of
+from tasks.rehearse.taxa import all_taxa
 
-_FORMS = (
-    "/wp-content/uploads/2019/05/{name}{suffix}",
-    "/media/{name}",
-    "/images/large/{name}{suffix}?w=640",
-    "/my%20pictures/{name}{suffix}",
-)
-_SUFFIXES = {"pixel": ".gif"}
+_TOLD = ("inaturalist", "gbif")  # sources whose observations an API tells of; those of others are in files
 
 
 def stock(
     recipe: dict[str, Any], folder: Path, *, photos: Path, observations: str | None, base_url: str, seed: int, key: str
 ) -> Plan:
-    """Plan what the photo site in `folder` serves to a run of the raw `recipe`, and write its address lists.
+    """Plan what the photo site in `folder` serves to a run of the raw `recipe`, and write the files it reads.
 
     Args:
         recipe: The recipe's YAML as a dict.
@@ -46,55 +44,32 @@ def stock(
         DataError: photos of a class are missing, or the pattern is none.
         WorkspaceError: the folder cannot be written.
     """
-    slots: dict[str, list[Slot]] = {}
-    for slot in slots_of(recipe):
-        slots.setdefault(slot.label, []).append(slot)
-    rules = door_of(recipe)
-    found = find(photos, list(slots), observations=observations)
-    posts = posts_of(found, slots, door=rules, seed=seed, derive=folder / "derived")
+    every = slots_of(recipe, folders_of(photos))
+    slots = {label: [slot for slot in every if slot.label == label] for label in dict.fromkeys(s.label for s in every)}
+    drop, rules = dropped(recipe), door_of(recipe)
+    found = find(photos, {label: _parts(group) for label, group in slots.items()}, observations=observations)
+    posts = posts_of(found, slots, rules=Rules(rules, drop), seed=seed, derive=folder / "derived")
     door = Door(folder, rules)
-    seen = list(observed(posts, door, seed=seed))
-    addresses = [*_hosted(posts, door, seed=seed), *(address for _, photos_seen in seen for address in photos_seen)]
-    plan = Plan(
+    seen = list(observed(posts, door, drop=drop, seed=seed))
+    shown = list(hosted(posts, door, seed=seed))
+    placed = list(filed(posts, door, drop=drop))
+    write_files((seen, shown, placed), every, folder, site=Site(base_url, drop))
+    places = {place.id: place for place in map(place_of, every) if place}
+    return Plan(
         key=key,
         base_url=base_url,
-        taxa=_taxa(slots),
-        observations=tuple(observation for observation, _ in seen),
-        addresses=tuple(sorted(addresses, key=lambda address: address.path)),
+        taxa=all_taxa((slot for slot in every if slot.source in _TOLD), drop),
+        places=tuple(place for _, place in sorted(places.items())),
+        hits=(*(item.hit for item in shown if item.hit), *thumbnails(every)),
+        observations=tuple(item.observation for item in seen if item.observation.service in _TOLD),
+        addresses=_addresses(seen, [*(item.address for item in shown), *(item.address for item in placed)]),
     )
-    _write_lists(plan, slots, folder)
-    return plan
 
 
-def list_path(label: str, number: int) -> str:
-    """Return where the list that plays source `number` of a class lies, relative to the site's folder."""
-    return f"urls/{label}-{number}.txt"
+def _addresses(seen: list[Seen], single: list[Address]) -> tuple[Address, ...]:
+    return tuple(sorted(chain(single, *(item.addresses for item in seen)), key=lambda address: address.path))
 
 
-def _hosted(posts: Sequence[Post], door: Door, *, seed: int) -> list[Address]:
-    """Give each picture of a list an address of its own."""
-    addresses = []
-    for place, post in enumerate(posts):
-        for rank, shot in enumerate(post.shots if post.slot.source == "url_list" else ()):
-            name = hashlib.sha256(f"{seed} {place} {rank}".encode()).hexdigest()[:12]
-            suffix = _SUFFIXES.get(shot.kind, ".jpg" if shot.kind == "page" else shot.file.suffix.lower())
-            form = _FORMS[0 if shot.kind == "page" else int(name, 16) % len(_FORMS)]
-            path = form.format(name=name, suffix=suffix)
-            key = path.partition("?")[0].replace("%20", " ")
-            addresses.append(door.address(post.slot, shot, place=(path, key), licence=None))
-    return addresses
-
-
-def _taxa(slots: dict[str, list[Slot]]) -> tuple[Taxon, ...]:
-    taxa = {taxon_id(taxon): name_of(taxon) for group in slots.values() for slot in group for taxon in slot.taxa}
-    return tuple(Taxon(id=number, name=name) for number, name in sorted(taxa.items()))
-
-
-def _write_lists(plan: Plan, slots: dict[str, list[Slot]], folder: Path) -> None:
-    number = 0
-    for group in slots.values():
-        for slot in (slot for slot in group if slot.source == "url_list"):
-            mine = [item for item in plan.addresses if (item.label, item.source) == (slot.label, slot.number)]
-            lines = [plan.base_url + item.path for item in mine]
-            write_list(lines, folder / list_path(slot.label, slot.number), number=number)
-            number += 1
+def _parts(slots: list[Slot]) -> tuple[str, ...]:
+    """Return the names under which photos of a class may lie, beside the class's own."""
+    return tuple(dict.fromkeys(slot.raw for slot in slots if slot.raw is not None))

@@ -49,3 +49,42 @@ def test_an_address_under_two_labels_stays_two_rows(tmp_path: Path) -> None:
         frame = conform(pl.DataFrame({"url": ["u"] * len(labels), "label": labels}), CANDIDATES)
         write_table(frame, tmp_path / "candidates" / f"{name}.parquet")
     assert read_candidates(tmp_path)["label"].to_list() == ["x", "y"]
+
+
+PHOTO = "https://inaturalist-open-data.s3.amazonaws.com/photos/7/medium.jpg"
+SAME = "https://static.inaturalist.org/photos/7/original.jpg"
+
+
+def offered(collection: Path, name: str, **row: object) -> None:
+    frame = conform(pl.DataFrame([{"label": "x", "source": name, **row}]), CANDIDATES)
+    write_table(frame, collection / "candidates" / f"{name}.parquet")
+
+
+def asked(collection: Path, url: str, outcome: str) -> None:
+    row = {"url": [url], "outcome": [outcome], "fetched_at": [datetime(2026, 1, 1, tzinfo=UTC)]}
+    write_table(conform(pl.DataFrame(row), LEDGER), collection / "ledger" / f"{outcome}.parquet")
+
+
+def test_a_photo_that_came_by_two_roads_is_one_row_that_knows_what_both_told(tmp_path: Path) -> None:
+    offered(tmp_path, "inaturalist", url=PHOTO, source_id="7", group_id="inaturalist:1", licence="cc-by")
+    offered(tmp_path, "gbif", url=SAME, source_id="99", creator="Ana")
+    (row,) = read_candidates(tmp_path).to_dicts()
+    assert row["url"] == PHOTO  # it has an observation
+    assert (row["group_id"], row["licence"], row["creator"]) == ("inaturalist:1", "cc-by", "Ana")
+    assert row["origins"] == "gbif:99 inaturalist:7"
+
+
+def test_the_road_that_is_in_the_store_stays_and_a_dead_one_gives_way(tmp_path: Path) -> None:
+    offered(tmp_path, "inaturalist", url=PHOTO, group_id="inaturalist:1")
+    offered(tmp_path, "gbif", url=SAME)
+    asked(tmp_path, SAME, "kept")
+    assert read_candidates(tmp_path)["url"].to_list() == [SAME]
+    asked(tmp_path, PHOTO, "not-found")
+    (tmp_path / "ledger" / "kept.parquet").unlink()
+    assert read_candidates(tmp_path)["url"].to_list() == [SAME]
+
+
+def test_two_classes_that_claim_one_photo_share_its_address(tmp_path: Path) -> None:
+    offered(tmp_path, "inaturalist", url=PHOTO, group_id="inaturalist:1")
+    offered(tmp_path, "gbif", url=SAME, label="y")
+    assert read_candidates(tmp_path).select("url", "label").rows() == [(PHOTO, "x"), (PHOTO, "y")]

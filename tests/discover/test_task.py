@@ -11,15 +11,16 @@ from tasks.core.errors import SourceError, SourceUnavailableError
 from tasks.core.network import NetworkPolicy
 from tasks.core.tables import CANDIDATES
 from tasks.discover.config import UrlListSource
+from tasks.discover.found import Ask
 from tasks.discover.task import discover_source
 
 NETWORK = NetworkPolicy(user_agent="t")
 
 
 def run(collection: Path, listed: Path) -> dict[str, int]:
-    source = UrlListSource(source="url_list", path=listed)
+    ask = Ask(UrlListSource(source="url_list", path=listed), "bear", NETWORK)
     with disable_run_logger():
-        return discover_source.fn(collection=str(collection), label="bear", source=source, network=NETWORK)
+        return discover_source.fn(collection=str(collection), ask=ask)
 
 
 def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) -> None:
@@ -28,11 +29,11 @@ def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) 
     assert run(tmp_path / "c", listed) == {"rows": 2, "candidates": 2}
     listed.write_text("http://a.org/2\nhttp://a.org/1\n")
     run(tmp_path / "c", listed)
-    [shard] = (tmp_path / "c" / "candidates").iterdir()
+    [shard] = (tmp_path / "c" / "candidates").glob("*.parquet")
     assert dict(pl.read_parquet_schema(shard)) == CANDIDATES
     listed.write_text("http://a.org/3\n")  # the addresses before it were taken off the list
     run(tmp_path / "c", listed)
-    assert [path.name for path in (tmp_path / "c" / "candidates").iterdir()] == [shard.name]
+    assert list((tmp_path / "c" / "candidates").glob("*.parquet")) == [shard]
     assert pl.read_parquet(shard)["url"].to_list() == ["http://a.org/3"]
 
 

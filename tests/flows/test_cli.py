@@ -94,7 +94,7 @@ def test_check_names_every_problem_at_once(desk: Desk, closed: str) -> None:
     text = desk("check", "two.yaml", code=1, MLFLOW_TRACKING_URI=closed, PREFECT_API_URL=f"{closed}/api")
     assert "mobilenet_2_5_224_tf_no_top.h5" in text
     assert "curl --fail" in text
-    assert "b.txt is missing" in text
+    assert "b from url_list: There is no URL list" in text
     assert "Prefect server" in text
     assert "MLflow" in text
     found: dict[str, Any] = json.loads(desk("check", "two.yaml", "--json", code=1, MLFLOW_TRACKING_URI=closed))

@@ -176,7 +176,9 @@ def test_a_run_with_nothing_new_fetches_decodes_and_learns_nothing(calm: Machine
 
     def written() -> dict[Path, int]:
         files = (path for stage in stages for path in (calm.workspace / stage).rglob("*"))
-        return {path: path.stat().st_mtime_ns for path in files if path.is_file() and path.suffix != ".lock"}
+        stays = (path for path in files if path.is_file() and path.suffix != ".lock")
+        # When a source was asked last is written down each time.
+        return {path: path.stat().st_mtime_ns for path in stays if not path.match("candidates/*.json")}
 
     before = written()
     calm.run()

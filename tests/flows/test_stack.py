@@ -14,7 +14,6 @@ import yaml
 
 from flows.stack import Stack, find_stack, stack_environment, up
 from flows.stack.processes import marked_processes, recorded_process
-from flows.stack.runs import free_lost_turns
 from flows.stack.services import SERVERS, WORKERS
 from tasks.core.errors import BusyError, ServerUnavailableError
 from tasks.core.files import locked
@@ -58,14 +57,12 @@ def test_both_servers_answer_and_four_processes_run(running_stack: RunningStack,
     assert stack == running_stack.stack
 
 
-def test_pools_and_limits_are_those_of_the_description(running_stack: RunningStack) -> None:
+def test_pools_are_those_of_the_description(running_stack: RunningStack) -> None:
     pools = {pool["name"]: pool for pool in running_stack.api.post("/work_pools/filter", json={}).json()}
     assert {name: (pool["type"], pool["concurrency_limit"]) for name, pool in pools.items()} == {
         "cpu": ("process", 4),
         "gpu": ("process", 1),
     }
-    limits = running_stack.api.post("/v2/concurrency_limits/filter", json={}).json()
-    assert {(limit["name"], limit["limit"], limit["active"]) for limit in limits} == {("collect", 1, True)}
 
 
 def test_the_four_deployments_wait_on_their_pools_with_the_recipe_as_a_required_parameter(
@@ -154,14 +151,6 @@ def test_what_was_killed_is_started_again_a_lost_run_ends_and_a_persons_schedule
     assert all(recorded_process(record) for record in again.processes)
     assert state(api, run) == "CRASHED"
     assert api.get("/deployments/name/pipeline/pipeline").json()["schedules"][0]["active"] is True
-
-
-def test_turns_that_nobody_will_give_back_are_freed(running_stack: RunningStack, stack: Stack) -> None:
-    api = running_stack.api
-    api.patch("/v2/concurrency_limits/collect", json={"active_slots": 1}).raise_for_status()  # by a run that is gone
-    free_lost_turns(stack)
-    (limit,) = api.post("/v2/concurrency_limits/filter", json={}).raise_for_status().json()
-    assert (limit["name"], limit["active_slots"]) == ("collect", 0)
 
 
 def test_another_up_or_down_at_the_same_time_is_refused(running_stack: RunningStack, stack: Stack) -> None:

@@ -36,8 +36,8 @@ def test_each_new_address_is_planned_once_under_its_first_label(collection: Path
     result = plan(collection, CONFIG, now=NOW)
     assert (result.pending, result.known) == (2, 0)
     assert pl.read_parquet(result.batches[0]).sort("url").rows() == [
-        ("http://a.org/1", "robin"),
-        ("http://a.org/2", "wren"),
+        ("http://a.org/1", "robin", False),
+        ("http://a.org/2", "wren", False),
     ]
 
 

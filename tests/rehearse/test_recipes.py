@@ -21,4 +21,4 @@ def test_a_recipe_of_ours_loads_and_says_how_to_run_and_rehearse_it(name: str) -
     for sources in recipe.classes.values():
         for source in sources:
             if source.source == "url_list":
-                assert source.path.read_text(encoding="utf-8").startswith("https://example.org/")
+                assert source.files[0].read_text(encoding="utf-8").startswith("https://example.org/")

@@ -242,4 +242,4 @@ def test_each_request_is_one_line_of_the_log(client: httpx.Client, plan: Plan, r
             ("unknown", 404, "/nowhere"),
         ]
     )
-    assert {"time", "path", "query", "status", "kind"} == set(json.loads(lines[0]))
+    assert {"time", "method", "path", "query", "status", "kind"} == set(json.loads(lines[0]))

@@ -15,6 +15,7 @@ import yaml
 from flows.recipe import load_recipe
 from tasks.core.errors import BusyError, DataError, RecipeError, SourceError
 from tasks.core.files import locked
+from tasks.core.network import APIS
 from tasks.rehearse.plan import LOG, PLAN, PORT, load
 from tasks.rehearse.site import main
 from tasks.rehearse.stage import Rehearsal, rehearse, serving
@@ -39,7 +40,8 @@ def healthy(rehearsal: Rehearsal) -> bool:
 def test_a_rehearsal_names_what_a_run_needs(small: Rehearsal) -> None:
     host = small.allowed_hosts[0]
     assert small.base_url == f"http://{host}"
-    assert small.inaturalist_api == f"http://{host}/v1"
+    assert set(small.apis) <= set(APIS)
+    assert small.apis["inaturalist"] == f"http://{host}/v1"
     plan = load(small.site)
     assert small.expected == plan.outcomes()
     assert small.verdicts == plan.verdicts()

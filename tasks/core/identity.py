@@ -1,0 +1,40 @@
+"""Which addresses show the same photo. Reads and writes nothing.
+
+iNaturalist's photos carry their number in every address, in whatever size and on whichever of its hosts; GBIF and
+Openverse hand out the same ones. On any other host the sizes of one number are one photo too: copies of iNaturalist
+and sites made like it. Any other photo is its address without what makes no difference: scheme, case of the host,
+standard port, `www.`, fragment, escapes that need not be, parameters that only follow visitors.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_HOSTS = (
+    r"inaturalist-open-data\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com"
+    r"|s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/inaturalist-open-data|static\.inaturalist\.org|inaturalist\.org"
+)
+_INATURALIST = rf"^//(?:{_HOSTS})/photos/(\d+)/?(?:\?.*)?$"
+# The ending is missing in some real addresses: `/photos/25/square.?1545368340`.
+_SIZES = r"^(//.*)/photos/(\d+)/(?:square|thumb|small|medium|large|original)\.[A-Za-z]*(?:\?.*)?$"
+_FOLLOWING = r"([?&])(?:utm_[a-z]+|fbclid|gclid|mc_[ce]id)=[^&]*"
+
+
+def photo_identity(url: pl.Expr) -> pl.Expr:
+    """Return the identity of the photo at each address: equal for two addresses of one photo."""
+    same = canonical(url).str.replace(_SIZES, "$1/photos/$2")
+    number = same.str.extract(_INATURALIST, 1)
+    return pl.when(number.is_not_null()).then(pl.lit("inaturalist:") + number).otherwise(same)
+
+
+def canonical(url: pl.Expr) -> pl.Expr:
+    """Return each http(s) address in the one form that its spellings share; other schemes as they are."""
+    host = url.str.extract(r"(?i)^https?://([^/?#]*)", 1).str.to_lowercase()
+    host = host.str.replace(r"^www\.", "").str.replace(r":(?:80|443)$", "")
+    rest = url.str.extract(r"(?i)^https?://[^/?#]*([^#]*)", 1)
+    rest = rest.str.replace_all(_FOLLOWING, "$1").str.replace_all("&&+", "&")
+    rest = rest.str.replace_all(r"\?&+", "?").str.replace(r"[?&]+$", "")
+    for escape, plain in (("%7[Ee]", "~"), ("%2[Dd]", "-"), ("%2[Ee]", "."), ("%5[Ff]", "_")):
+        rest = rest.str.replace_all(escape, plain)
+    path = pl.when(rest.str.starts_with("/")).then(rest).otherwise(pl.lit("/") + rest)
+    return pl.when(host.is_not_null()).then(pl.lit("//") + host + path).otherwise(url)

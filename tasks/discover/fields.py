@@ -1,0 +1,111 @@
+"""The fields that several sources share, and how the class of an image is told."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from tasks.core.config import StageConfig
+
+OPEN_LICENCES = ("cc0", "cc-by", "cc-by-sa", "cc-by-nd", "cc-by-nc", "cc-by-nc-sa", "cc-by-nc-nd")
+Grade = Literal["research", "needs_id", "casual"]
+GRADES: tuple[Grade, ...] = ("research", "needs_id", "casual")
+PhotoSize = Literal["square", "thumb", "small", "medium", "large", "original"]
+Rank = Literal["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+Spread = Literal["none", "taxa", "observers"]
+Names = str | int | tuple[str | int, ...]
+
+
+def _box(box: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+    if box is not None and not (-90 <= box[0] <= box[2] <= 90 and all(-180 <= side <= 180 for side in box[1::2])):  # noqa: PLR2004 - degrees
+        raise ValueError("give south, west, north and east in degrees, e.g. [36.9, -9.6, 42.2, -6.1]")
+    return box
+
+
+def _days(days: tuple[date | None, date | None]) -> tuple[date | None, date | None]:
+    if days[0] and days[1] and days[0] > days[1]:
+        raise ValueError("the first day is after the last")
+    return days
+
+
+Box = Annotated[tuple[float, float, float, float] | None, AfterValidator(_box)]
+Days = Annotated[tuple[date | None, date | None], AfterValidator(_days)]
+
+
+def with_group(pattern: str | None) -> str | None:
+    """Return `pattern` if it is a regular expression with a group; else raise ValueError."""
+    if pattern is not None:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if not groups:
+            raise ValueError("it needs a group in parentheses: what the group matches is what counts")
+    return pattern
+
+
+class LabelRule(StageConfig):
+    """How a source that holds several classes tells the class of an image."""
+
+    column: str | None = None
+    """Column of the table whose value is the class."""
+    pattern: str | None = None
+    """Regular expression whose first group is the class, searched in the column's value or, without a column,
+    in the image's path."""
+    taxa: dict[str, tuple[str | int, ...]] = Field(default_factory=dict)
+    """Class to the taxa that belong to it; a row belongs to a class when its scientific name, or any of its
+    higher taxa, is one of them."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, pattern: str | None) -> str | None:
+        return with_group(pattern)
+
+    @model_validator(mode="after")
+    def _one(self) -> LabelRule:
+        if not (self.column or self.pattern or self.taxa):
+            raise ValueError("give at least one of column, pattern and taxa")
+        return self
+
+
+def as_rule(value: Any) -> Any:  # noqa: ANN401 - what YAML holds
+    """Return a rule's short form, the name of a column, in its long one."""
+    return {"column": value} if isinstance(value, str) else value
+
+
+class SourceConfig(StageConfig):
+    """What all sources share."""
+
+    SEVERAL: ClassVar[bool] = False  # can tell the class of an image itself, under `sources:`
+    REFRESH: ClassVar[str] = "read"  # "read" anew each time | "changes" asked since | "appends" what is found
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files and folders on this machine that the source reads."""
+        found = [
+            getattr(self, name) for name in ("path", "table") if isinstance(getattr(self, name, None), Path | tuple)
+        ]
+        return tuple(path for item in found for path in (item if isinstance(item, tuple) else (item,)))
+
+    @property
+    def rule(self) -> LabelRule | None:
+        """How the class of an image is told, where the recipe says so."""
+        rule = getattr(self, "label", None)
+        return rule if isinstance(rule, LabelRule) else None
+
+
+class TableSource(SourceConfig):
+    """A source that is a table: rows can be chosen by their columns."""
+
+    SEVERAL: ClassVar[bool] = True
+
+    label: LabelRule | None = None
+    """Under `sources:`, the column that holds the class, or {column, pattern, taxa}."""
+    where: dict[str, str | int | tuple[str | int, ...]] = Field(default_factory=dict)
+    """Column to the value, or values, that a row must have to be taken."""
+
+    _short = field_validator("label", mode="before")(as_rule)

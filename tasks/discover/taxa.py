@@ -1,0 +1,49 @@
+"""Taxa as recipes name them, by scientific name or by number, and how several are asked. Reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tasks.core.errors import HarvestmanError, SourceError
+from tasks.discover.fields import Names
+from tasks.discover.found import Ask
+
+_OFFERED = 10  # matches named in an error
+
+
+def listed(names: Names) -> tuple[str | int, ...]:
+    """Return what a recipe lists, each once: numbers as int, names without surrounding blanks."""
+    plain = [str(name).strip() for name in (names if isinstance(names, tuple) else (names,))]
+    return tuple(dict.fromkeys(int(name) if name.isdecimal() else name for name in plain if name))
+
+
+def none_named(ask: Ask[Any]) -> Iterator[HarvestmanError]:
+    """Yield an error where `taxon:` is empty: the whole site would be the answer."""
+    if not listed(ask.source.taxon):
+        yield SourceError(
+            f"The source {ask.source.source} names no taxon.",
+            hint="Write a scientific name, or its number on the site, in `taxon:`.",
+        )
+
+
+def not_one(what: str, offered: Sequence[str], *, hint: str) -> SourceError:
+    """Return the error for a name that fits none or several.
+
+    Args:
+        what: what broke, in a sentence.
+        offered: the matches, each with what tells it from the others.
+        hint: what to write instead.
+    """
+    listing = "; ".join(offered[:_OFFERED])
+    return SourceError(what, received=f"Offered: {listing}." if listing else "Nothing similar either.", hint=hint)
+
+
+def turns(taxa: Sequence[int], *, apart: bool) -> list[list[Any]]:
+    """Return the queries that are asked one page each by turns, as [taxa, where to go on], the latter 0.
+
+    Args:
+        taxa: numbers of the taxa.
+        apart: a query for each, so that none waits until another has been read to its end; else one for all.
+    """
+    return [[[taxon], 0] for taxon in taxa] if apart else [[list(taxa), 0]]
