@@ -33,7 +33,8 @@ docs: .make/installed ## the reference of recipes and settings, from the code
 	@$(BIN)/python -m flows.reference
 
 bench: .make/installed ## the benchmarks; results go into benchmarks/LOG.md by hand, with their machine
-	@for script in benchmarks/*/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in curate.search discover.export discover.open_data rehearsals.real_photos; do \
+		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 up: .make/installed ## Prefect server, MLflow server and two workers of ./workspace
 	@$(BIN)/harvestman up
