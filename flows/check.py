@@ -23,7 +23,7 @@ from flows.recipe import MIN_CLASSES, Recipe, name_fault
 from flows.settings import Settings
 from tasks.core.errors import DataError, HarvestmanError, ServerUnavailableError
 from tasks.discover.forecast import Forecast, Offer, forecast
-from tasks.discover.found import Ask
+from tasks.discover.found import Ask, told_once
 
 MANY = 30  # classes shown one by one
 
@@ -95,14 +95,10 @@ def look(
             say(f"{ask.name}: {sum(offer.images.values())} images" if not offer.problems else f"{ask.name}: no answer")
 
     outlook = forecast(asks, labels=recipe.labels, offline=offline, on_offer=told)
-    for ask, offer in zip(asks, outlook.offers, strict=True):
-        found += [_of(error, ask) for error in offer.problems]
+    pairs = zip(asks, outlook.offers, strict=True)
+    found += told_once((ask.name, error) for ask, offer in pairs for error in offer.problems)
     found += _too_little(recipe, outlook)
     return Checked(recipe, tuple(asks), outlook, tuple(found))
-
-
-def _of(error: HarvestmanError, ask: Ask[Any]) -> HarvestmanError:
-    return type(error)(f"{ask.name}: {error.what}", received=error.received, hint=error.hint)
 
 
 def _too_little(recipe: Recipe, outlook: Forecast) -> list[HarvestmanError]:

@@ -21,6 +21,7 @@ from flows.recipe import MIN_CLASSES, name_fault
 from tasks.core.errors import BusyError, DataError, HarvestmanError, WorkspaceError
 from tasks.core.files import check_writable, locked
 from tasks.core.tables import KEPT, keep_sources
+from tasks.discover.found import told_once
 from tasks.discover.gather import shard_path
 from tasks.discover.labels import Classes
 from tasks.discover.task import discover_source
@@ -67,22 +68,24 @@ def discover(context: Context) -> list[str]:
     keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
     asked = [(ask, discover_source.submit(collection=str(context.collection), ask=ask)) for ask in asks]
     rows: list[dict[str, Any]] = []
+    errors: list[tuple[str, HarvestmanError]] = []
     for ask, future in asked:
         future.wait()
         found = future.state.result(raise_on_failure=False)
         row: dict[str, Any] = {"class": ask.label or "all classes", "source": ask.source.source}
-        if isinstance(found, WorkspaceError) or (
-            isinstance(found, BaseException) and not isinstance(found, HarvestmanError)
-        ):
+        if isinstance(found, HarvestmanError) and not isinstance(found, WorkspaceError):
+            errors.append((ask.name, found))
+            rows.append(row | {"candidates": None, "notes": "", "error": str(found)})
+        elif isinstance(found, BaseException):
             raise found
-        if isinstance(found, BaseException):
-            say(f"discover  {row['class']} from {row['source']}: {found}")
-            rows.append(row | {"candidates": 0, "notes": "", "error": str(found)})
         else:
             notes = ", ".join(f"{number} {note}" for note, number in found.items() if note != "candidates")
             rows.append(row | {"candidates": found.get("candidates", 0), "notes": notes, "error": ""})
     sources_artifact(context, rows)
-    return [f"{row['class']} from {row['source']}: {row['error']}" for row in rows if row["error"]]
+    missing = [str(error) for error in told_once(errors)]
+    for text in missing:
+        say(f"discover  {text}")
+    return missing
 
 
 def sufficient(context: Context, missing: list[str]) -> Classes:
@@ -114,7 +117,7 @@ def sufficient(context: Context, missing: list[str]) -> Classes:
             f"{context.recipe.labels.min_images} addresses: {named}{more}"
         )
     if missing:
-        say(f"discover  goes on without {len(missing)} of {len(context.recipe.asked)} sources")
+        say("discover  goes on without the sources named above; their earlier answers, if any, still count")
     return classes
 
 

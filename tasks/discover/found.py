@@ -89,6 +89,29 @@ class SourceModule(Protocol):
         ...
 
 
+def told_once(errors: Iterable[tuple[str, HarvestmanError]]) -> list[HarvestmanError]:
+    """Return each different error once, with the names of all it befell: an API that is down befalls many classes.
+
+    Args:
+        errors: `Ask.name` and what went wrong.
+    """
+    names: dict[tuple[str, str, str], list[str]] = {}
+    kinds: dict[tuple[str, str, str], type[HarvestmanError]] = {}
+    for name, error in errors:
+        same = (error.what, error.received, error.hint)
+        names.setdefault(same, []).append(name)
+        kinds[same] = type(error)
+    return [
+        kinds[same](f"{_listed(befallen)}: {same[0]}", received=same[1], hint=same[2])
+        for same, befallen in names.items()
+    ]
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def candidate_frame(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
     """Return `rows` as candidates in their order; columns left out are null."""
     full = [{name: row.get(name) for name in CANDIDATES} for row in rows]
