@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tasks.core.network import NetworkPolicy, literal, refusal
+from tasks.core.network import BUDGETS, NetworkPolicy, literal, refusal
 
 FORBIDDEN = [
     "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -45,3 +47,13 @@ def test_an_exemption_is_for_exactly_one_host_and_port() -> None:
     assert not policy.allows("127.0.0.1", 8081)
     assert not policy.allows("localhost", 8080)
     assert not policy.allows("127.0.0.11", 8080)
+
+
+def test_the_page_on_budgets_has_the_figures_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "budgets.md").read_text()
+    for name, budget in BUDGETS.items():
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        told = [f"{amount:,} a {word}" for word, amount in budget.requests if amount]
+        told += [f"{amount / 1e9:g} GB a{'n' * (word == 'hour')} {word}" for word, amount in budget.bytes if amount]
+        assert ", ".join(told) in line
+        assert ", ".join(budget.hosts) in line
