@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Checked:
         return {
             "recipe": self.recipe.name,
             "ready": self.ready,
+            "hours": round(self.outlook.hours, 2),
             "classes": self.outlook.images,
             "too_small": list(self.outlook.small),
             "left_out": list(self.outlook.left_out),
@@ -71,7 +72,7 @@ class Checked:
 
 
 def look(
-    recipe: Recipe, path: Path, settings: Settings, *, offline: bool, say: Callable[[str], object] = bool
+    recipe: Recipe, path: Path, settings: Settings, *, offline: bool, say: Callable[[str], None] | None = None
 ) -> Checked:
     """Ask every source of `recipe` for its first page.
 
@@ -80,7 +81,7 @@ def look(
         path: its file.
         settings: the environment.
         offline: ask no site.
-        say: called with a line of progress for each source.
+        say: called with a line of progress for each source, and for long waits.
     """
     found = list(problems(recipe, settings))
     keys: dict[str, SecretStr] = {}
@@ -88,10 +89,10 @@ def look(
         keys = find_keys(settings, [source for _, source in recipe.asked], ask_prefect=bool(settings.prefect_api_url))
     except ServerUnavailableError as error:
         found.append(error)
-    asks = Context(recipe, path, settings).asks(keys)
+    asks = [replace(ask, say=say) for ask in Context(recipe, path, settings).asks(keys)]
 
     def told(ask: Ask[Any], offer: Offer) -> None:
-        if offer.asked:
+        if offer.asked and say:
             say(f"{ask.name}: {sum(offer.images.values())} images" if not offer.problems else f"{ask.name}: no answer")
 
     outlook = forecast(asks, labels=recipe.labels, offline=offline, on_offer=told)
@@ -130,10 +131,10 @@ def show(checked: Checked, console: Console) -> None:
     for ask, offer in zip(checked.asks, checked.outlook.offers, strict=True):
         table.add_row(*_row(ask, offer), style="red" if offer.problems else None)
     console.print(table)
-    total, hours = sum(offer.bytes for offer in checked.outlook.offers), [o.hours for o in checked.outlook.offers]
+    total = sum(offer.bytes for offer in checked.outlook.offers)
     _line(
-        f"about {sum(images.values()):,} images, {total / 1e9:.1f} GB, at least {sum(hours):.1f} h under the budgets"
-        " of the sites; ~ is reckoned from the first page",
+        f"about {sum(images.values()):,} images, {total / 1e9:.1f} GB, at least {checked.outlook.hours:.1f} h under the"
+        " budgets of the sites; ~ is reckoned from the first page",
         console,
     )
     if checked.outlook.left_out:

@@ -25,6 +25,7 @@ app = typer.Typer(
     help="From image addresses to a tuned, tracked, registered classifier, on Prefect.",
 )
 out, err = Console(), Console(stderr=True)
+_INTERRUPTED = 130  # exit code: 128 and the number of SIGINT
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file, e.g. recipes/demo.yaml.")]
 Retry = Annotated[
@@ -60,9 +61,10 @@ def main() -> None:
         app(standalone_mode=True)
     except HarvestmanError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        err.print("Stopped. What is stored stays stored: the same command goes on from there.")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
+            err.print("Stopped. What is stored stays stored: the same command goes on from there.")
+        raise
     except Exception as error:  # a lost server comes in many types; what is not one is raised again
         translated = _server_error(error)
         if translated is None:
@@ -115,8 +117,8 @@ def check(recipe: RecipeFile, offline: Offline = False, as_json: Json = False) -
     from flows.check import look, show
     from flows.recipe import load_recipe
 
-    silent = bool if as_json else _whisper
-    checked = look(load_recipe(recipe), recipe, _settings(), offline=offline, say=silent)
+    say = None if as_json else _whisper
+    checked = look(load_recipe(recipe), recipe, _settings(), offline=offline, say=say)
     if as_json:
         out.print_json(json.dumps(checked.as_json()))
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from prefect import flow
@@ -18,22 +20,23 @@ from flows.context import Context, open_context, run_name
 from flows.keys import find_keys
 from flows.progress import Follower, following, say
 from flows.recipe import MIN_CLASSES, name_fault
-from tasks.core.errors import BusyError, DataError, HarvestmanError, WorkspaceError
+from tasks.core.errors import BusyError, DataError, HarvestmanError, TryAgainError, WorkspaceError
 from tasks.core.files import check_writable, locked
 from tasks.core.tables import KEPT, keep_sources
-from tasks.discover.found import told_once
+from tasks.core.waiting import stoppable
+from tasks.discover.found import Ask, told_once
 from tasks.discover.gather import shard_path
 from tasks.discover.labels import Classes
+from tasks.discover.queues import MOST, queues
 from tasks.discover.task import discover_source
 from tasks.ingest.plan import plan
 from tasks.ingest.task import ingest_batch
 
 LOOK = 0.5  # seconds between two looks at the journals
-AT_ONCE = 8  # sources asked at once; a host's budget holds over all of them
 SHOWN = 10  # classes named in one line
 
 
-@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=AT_ONCE), flow_run_name=run_name)  # type: ignore[arg-type]  # Prefect declares an invariant future type
+@flow(name="collect", task_runner=ThreadPoolTaskRunner[Any](max_workers=MOST), flow_run_name=run_name)  # type: ignore[arg-type]  # Prefect declares an invariant future type
 def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
     """Discover and ingest.
 
@@ -65,27 +68,55 @@ def discover(context: Context) -> list[str]:
         WorkspaceError: the answers cannot be written.
     """
     asks = context.asks(find_keys(context.settings, [source for _, source in context.recipe.asked]))
-    keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
-    asked = [(ask, discover_source.submit(collection=str(context.collection), ask=ask)) for ask in asks]
     rows: list[dict[str, Any]] = []
     errors: list[tuple[str, HarvestmanError]] = []
-    for ask, future in asked:
-        future.wait()
-        found = future.state.result(raise_on_failure=False)
+    for ask, found in zip(asks, _answers(asks, context.collection), strict=True):
         row: dict[str, Any] = {"class": ask.label or "all classes", "source": ask.source.source}
-        if isinstance(found, HarvestmanError) and not isinstance(found, WorkspaceError):
+        if isinstance(found, HarvestmanError):
             errors.append((ask.name, found))
             rows.append(row | {"candidates": None, "notes": "", "error": str(found)})
-        elif isinstance(found, BaseException):
-            raise found
         else:
             notes = ", ".join(f"{number} {note}" for note, number in found.items() if note != "candidates")
             rows.append(row | {"candidates": found.get("candidates", 0), "notes": notes, "error": ""})
+    if not errors:  # the answers of sources that were edited stand until all new ones have come
+        keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
     sources_artifact(context, rows)
     missing = [str(error) for error in told_once(errors)]
     for text in missing:
         say(f"discover  {text}")
     return missing
+
+
+def _answers(asks: Sequence[Ask[Any]], collection: Path) -> list[dict[str, int] | HarvestmanError]:
+    """Ask the sources of each queue one after another, all queues at once; return counts or errors in their order."""
+    found: dict[int, dict[str, int] | HarvestmanError] = {}
+    ended: SimpleQueue[tuple[deque[int], int, PrefectFuture[Any]]] = SimpleQueue()
+
+    def ask_next(queue: deque[int], *, silent: bool = False) -> None:
+        place = queue.popleft()
+        ask = replace(asks[place], attempts=1) if silent else asks[place]
+        future = discover_source.submit(collection=str(collection), ask=ask)
+        future.add_done_callback(lambda future: ended.put((queue, place, future)))
+
+    with stoppable():
+        for queue in queues(asks):
+            ask_next(deque(queue))
+        while len(found) < len(asks):
+            waiting, place, future = ended.get()
+            found[place] = _answer(future)
+            if waiting:  # an API that did not answer for the last class is asked once for the next, not four times
+                ask_next(waiting, silent=isinstance(found[place], TryAgainError))
+    return [found[place] for place in range(len(asks))]
+
+
+def _answer(future: PrefectFuture[Any]) -> dict[str, int] | HarvestmanError:
+    future.wait()
+    found = future.state.result(raise_on_failure=False)
+    if isinstance(found, BaseException) and (
+        isinstance(found, WorkspaceError) or not isinstance(found, HarvestmanError)
+    ):
+        raise found
+    return found  # type: ignore[no-any-return]  # what the task returns, or one of our errors
 
 
 def sufficient(context: Context, missing: list[str]) -> Classes:
@@ -149,7 +180,7 @@ def _turn(lock: Path) -> Iterator[None]:
 
 def _batches(context: Context, batches: list[Path], pending: int) -> int:
     totals: Counter[str] = Counter()
-    with following("ingest", pending, context.key("ingest")) as follower:
+    with stoppable(), following("ingest", pending, context.key("ingest")) as follower:
         for batch in batches:
             future = ingest_batch.submit(
                 batch=str(batch),

@@ -19,25 +19,42 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from tasks.core.waiting import FOLLOWED
+
 LOG_EVERY = 10.0  # seconds between two lines of the log
 PAGE_EVERY = 2.0  # seconds between two updates of the Prefect page: each is a request and a row there
-OWN = "harvestman"  # child of the run's logger, so that a follower can tell our lines from Prefect's
+OWN = FOLLOWED  # child of the run's logger, so that a follower can tell our lines from Prefect's
 _screen: list[Console] = []
+
+
+class _OnScreen(logging.Handler):
+    """Shows what our tasks tell a person: they know only their log. A follower reads the same from Prefect."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _show(record.getMessage())
+
+
+_of_tasks = _OnScreen()
 
 
 def show_on(console: Console | None) -> None:
     """Show progress on `console` from now on (None: on no console)."""
     _screen[:] = [console] if console is not None else []
+    logging.getLogger(f"prefect.task_runs.{OWN}").addHandler(_of_tasks)
 
 
 def say(text: str) -> None:
     """Tell one thing, on the console and in the flow run's log."""
-    for console in _screen:
-        console.print(text, highlight=False, soft_wrap=True)
+    _show(text)
     try:
         _log().info("%s", text)
     except MissingContextError:
         logging.getLogger(__name__).info("%s", text)
+
+
+def _show(text: str) -> None:
+    for console in _screen:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _log() -> logging.Logger:

@@ -137,20 +137,31 @@ def read_member(path: Path, name: str, *, limit: int) -> bytes:
         raise SourceError(
             f"{name} in the archive {path} cannot be read.",
             received=error.what,
-            hint="Unpack this one file and give its own path.",
+            hint="Unpack it, and give its own path or that of the folder.",
         ) from error
     if found is None:
         raise SourceError(f"There is no {name} in the archive {path}.", hint="Upper and lower case count.")
     return found
 
 
+def gunzipped(content: bytes, *, limit: int) -> bytes:
+    """Return what gzip has packed, of at the most `limit` bytes and a hundred times its size.
+
+    Raises:
+        ImageRefusedError: `damaged` or `too-large`; no more than that is unpacked to find out.
+    """
+    most = min(limit, max(_FREE["member"], _RATIO * len(content)))
+    with _member_errors(), gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+        return _whole(iter(lambda: stream.read(CHUNK), b""), most)
+
+
 def _whole(chunks: Iterator[bytes], limit: int) -> bytes:
-    content = bytearray()
+    content = io.BytesIO()  # hands over what it holds without a copy
     for chunk in chunks:
-        content += chunk
-        if len(content) > limit:
+        content.write(chunk)
+        if content.tell() > limit:
             raise ImageRefusedError("too-large", f"more than {limit:,} bytes")
-    return bytes(content)
+    return content.getvalue()
 
 
 @contextmanager

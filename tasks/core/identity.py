@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import polars as pl
 
-_HOSTS = (
-    r"inaturalist-open-data\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com"
-    r"|s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/inaturalist-open-data|static\.inaturalist\.org|inaturalist\.org"
-)
-_INATURALIST = rf"^//(?:{_HOSTS})/photos/(\d+)/?(?:\?.*)?$"
+from tasks.core.inaturalist import PHOTO_HOSTS, SIZES
+
+_INATURALIST = rf"^//(?:{PHOTO_HOSTS})/photos/(\d+)/?(?:\?.*)?$"
 # The ending is missing in some real addresses: `/photos/25/square.?1545368340`.
-_SIZES = r"^(//.*)/photos/(\d+)/(?:square|thumb|small|medium|large|original)\.[A-Za-z]*(?:\?.*)?$"
+_SIZED = rf"^(//.*)/photos/(\d+)/(?:{SIZES})\.[A-Za-z]*(?:\?.*)?$"
 _FOLLOWING = r"([?&])(?:utm_[a-z]+|fbclid|gclid|mc_[ce]id)=[^&]*"
 
 
 def photo_identity(url: pl.Expr) -> pl.Expr:
     """Return the identity of the photo at each address: equal for two addresses of one photo."""
-    same = canonical(url).str.replace(_SIZES, "$1/photos/$2")
+    same = canonical(url).str.replace(_SIZED, "$1/photos/$2")
     number = same.str.extract(_INATURALIST, 1)
     return pl.when(number.is_not_null()).then(pl.lit("inaturalist:") + number).otherwise(same)
 

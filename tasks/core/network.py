@@ -6,6 +6,7 @@ Owns the rules; `tasks.core.transport` enforces them at connect time. Reads and 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _METADATA = frozenset(
     }
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# bucket.s3.amazonaws.com, bucket.s3.us-east-1.amazonaws.com, s3.dualstack.us-east-1.amazonaws.com/bucket, …
+_S3 = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -50,7 +53,7 @@ class Budget(StageConfig):
     """What we allow ourselves at some hosts together, over all processes and restarts of a workspace."""
 
     hosts: tuple[str, ...]
-    """Host names, or `host:port`."""
+    """Host names, or `host:port`. `<bucket>.s3.amazonaws.com` stands for all addresses of the bucket."""
     requests: Requests = Requests()
     """Requests, counted from their answers."""
     bytes: Bytes = Bytes()
@@ -97,23 +100,39 @@ class NetworkPolicy(StageConfig):
     budgets: dict[str, Budget] = Field(default_factory=dict)
     """Budgets by name; one of a name that BUDGETS has replaces that one."""
     spent: Path | None = None
-    """SQLite file that counts what is spent; none = budgets hold within one process."""
+    """SQLite file that counts what is spent; none = budgets hold within one batch, or one source, only."""
 
     def api(self, name: str) -> str:
         """Return the base address of the API `name`, without a slash at its end."""
         return {**APIS, **self.apis}[name].rstrip("/")
 
-    def budget(self, host: str, port: int) -> tuple[str, Budget] | None:
-        """Return the budget that `host` belongs to, and its name."""
-        names = {host.lower(), f"{host}:{port}".lower()}
-        found = ((name, budget) for name, budget in {**BUDGETS, **self.budgets}.items() if names & set(budget.hosts))
-        return next(found, None)
+    def budget(self, host: str, port: int, path: str = "") -> tuple[str, Budget] | None:
+        """Return the budget that `host` belongs to, and its name; those of the settings come before ours.
+
+        Args:
+            host: in any spelling.
+            port: its port.
+            path: of the address; at Amazon S3 it may name the bucket.
+        """
+        host = _plain(host)
+        names = {name for site in (host, bucket_host(host, path)) for name in (site, f"{site}:{port}")}
+        for name, budget in {**self.budgets, **BUDGETS, **self.budgets}.items():
+            if names & {_plain(listed) for listed in budget.hosts}:
+                return name, budget
+        return None
 
     def allows(self, host: str, port: int) -> bool:
         """Return whether the settings exempt exactly this host and port from the address rules."""
         name = f"[{host}]" if ":" in host else host
         wanted = {f"{name}:{port}".lower(), f"{host}:{port}".lower()}
         return not wanted.isdisjoint(allowed.lower() for allowed in self.allowed_hosts)
+
+
+def bucket_host(host: str, path: str = "") -> str:
+    """Return `host`, or the one name of a bucket of Amazon S3 that all of its addresses share."""
+    found = _S3.fullmatch(_plain(host))
+    bucket = found and (found["bucket"] or path.lstrip("/").partition("/")[0])
+    return f"{bucket}.s3.amazonaws.com" if bucket else host
 
 
 def default_port(scheme: str) -> int:
@@ -153,6 +172,12 @@ def literal(host: str) -> str | None:
         return socket.inet_ntoa(socket.inet_aton(bare)) if bare[:1].isdigit() and " " not in bare else None
     except OSError:
         return None
+
+
+def _plain(host: str) -> str:
+    """Return a host, or `host:port`, in small letters and without the dot that may end a name."""
+    name, colon, port = host.lower().partition(":")
+    return f"{name.rstrip('.')}{colon}{port}"
 
 
 def _connected(address: Address) -> list[Address]:

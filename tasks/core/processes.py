@@ -21,6 +21,12 @@ def alive(pid: int) -> bool:
 
 @lru_cache(maxsize=1)
 def place() -> str:
-    """Return where a process number means something: a machine and, on Linux, a namespace of processes in it."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}"
+    """Return where a process number means something: a machine and, on Linux, its start and a namespace in it.
+
+    The first namespace has the same number on every machine, and containers may share a host name.
+    """
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    words = [socket.gethostname()]
+    with suppress(OSError):  # not Linux
+        words += [boot.read_text(encoding="ascii").strip(), str(namespace.readlink())]
+    return " ".join(words)

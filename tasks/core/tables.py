@@ -99,6 +99,19 @@ PREDICTIONS: Schema = {
 
 LOCAL_SOURCES = ("folder", "archive")  # the only ones whose addresses may be files of this machine
 
+# From the widest to the narrowest; one that is not here is narrower still.
+LICENCES = (
+    "public-domain",
+    "cc0",
+    "cc-by",
+    "cc-by-sa",
+    "cc-by-nd",
+    "cc-by-nc",
+    "cc-by-nc-sa",
+    "cc-by-nc-nd",
+    "all-rights-reserved",
+)
+
 KEPT = "kept"
 
 # What can become of an address, in the words shown to people. `True`: asking again later may help.
@@ -172,7 +185,8 @@ def read_candidates(collection: Path) -> pl.DataFrame:
     """Return every photo that a source offers, one row per photo and label, in a fixed order.
 
     A photo that came by several roads (see `tasks.core.identity`) is one row: its address is the one already in the
-    store, else one that has not failed yet; what one road does not tell another does; `origins` names them all.
+    store, else one that has not failed yet; what one road does not tell another does; of several licences the
+    narrowest counts, with its creator; `origins` names all roads.
     """
     frame = read_shards(collection / "candidates", CANDIDATES)
     known = read_ledger(collection).select(
@@ -180,18 +194,27 @@ def read_candidates(collection: Path) -> pl.DataFrame:
         pl.when(pl.col("outcome") == KEPT).then(0).when(pl.col("outcome").is_in(TRANSIENT)).then(2).otherwise(3)
         .alias("_rank"),
     )  # fmt: skip
+    narrowness = (
+        pl.col("licence").str.to_lowercase().replace_strict(LICENCES, list(range(len(LICENCES))), default=len(LICENCES))
+    )
     ranked = (
         frame.with_columns(photo_identity(pl.col("url")).alias("photo"))
         .join(known, on="url", how="left")
-        .with_columns(pl.col("_rank").fill_null(1))
-        .sort("_rank", "group_id", "url", "source", "source_id", nulls_last=True)
+        .with_columns(pl.col("_rank").fill_null(1), narrowness.alias("_narrow"))
+        .sort("_rank", "group_id", *CANDIDATES, nulls_last=True)
         .with_columns(pl.col("url").first().over("photo"))
     )
     origin = pl.concat_str("source", pl.col("source_id").fill_null(""), separator=":").str.strip_suffix(":")
-    told = [pl.col(name).drop_nulls().first() for name in CANDIDATES if name not in {"url", "label"}]
+    narrowest = pl.col("licence").is_not_null() & (
+        pl.col("_narrow") == pl.col("_narrow").filter(pl.col("licence").is_not_null()).max()
+    )
+    maker = pl.col("creator").filter(narrowest).drop_nulls().first()
+    told = {name: pl.col(name).drop_nulls().first() for name in CANDIDATES if name not in {"url", "label"}}
+    told["licence"] = pl.col("licence").filter(narrowest).first()
+    told["creator"] = pl.coalesce(maker, told["creator"])
     return (
         ranked.group_by("photo", "label", maintain_order=True)
-        .agg(pl.col("url").first(), *told, origin.unique().sort().str.join(" ").alias("origins"))
+        .agg(pl.col("url").first(), *told.values(), origin.unique().sort().str.join(" ").alias("origins"))
         .select(*CANDIDATES, "photo", "origins")
         .sort("url", "label")
     )

@@ -116,11 +116,11 @@ class GuardedResolver(AbstractResolver):
 def retry_after(response: httpx.Response) -> float | None:
     """Return the seconds a Retry-After header asks for, in its number or its date form; None when absent."""
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():  # "²" is a digit too, and no number
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds())

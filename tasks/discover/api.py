@@ -6,12 +6,15 @@ Reads the network; writes what was spent. Messages show addresses without their 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +23,7 @@ from tasks.core.errors import SourceError, SourceUnavailableError
 from tasks.core.network import default_port
 from tasks.core.spending import Spending
 from tasks.core.transport import guarded_client, retry_after
+from tasks.core.waiting import pause, unless_stopped
 from tasks.discover.found import Ask
 
 
@@ -38,10 +42,12 @@ T = TypeVar("T")
 Query = Mapping[str, str | int | float | list[str] | list[int]]  # a list repeats its parameter
 
 _TIMEOUT = 30.0  # seconds
-_ATTEMPTS = 4
-_MAX_WAIT = 120.0  # seconds; who asks for more is tried again by the flow's retry, or the next run
+_LARGEST = 64_000_000  # bytes of an answer; a page of the largest, 300 occurrences of GBIF, has 2 MB
+_MAX_WAIT = 120.0  # seconds; who asks for more is left alone until then, by this run and others
+_LOOK = 60.0  # seconds after which a wait for a budget is reckoned anew
 _FIRST_PAUSE = 2.0  # seconds, doubled, where the answer names none
 _REFUSED_KEY = {401, 403}
+_OF_THE_STREAM = {"content-encoding", "content-length", "transfer-encoding"}  # not of the body, once it is read
 _USED_UP = ("LimitExceeded", "quotaExceeded")  # in Google's 403 for a quota; others say 429
 
 
@@ -60,19 +66,22 @@ class Api:
     runner: asyncio.Runner
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Never to be shown, even where an answer repeats them."""
-    sleep: Callable[[float], None] = field(default=time.sleep)
+    attempts: int = 4
+    """Times that one question is asked."""
+    sleep: Callable[[float], None] = field(default=pause)
 
-    def get(self, path: str, query: Query, shape: TypeAdapter[T], *, headers: Mapping[str, str] | None = None) -> T:
+    def get(self, path: str, query: Query, shape: TypeAdapter[T]) -> T:
         """Ask for `path` below the base address; return the JSON body in the `shape` given.
 
         Raises:
             SourceError: the API refuses the query or the key, or the answer has another shape.
-            SourceUnavailableError: it does not answer, or only with errors of its own.
+            SourceUnavailableError: it does not answer, or only with errors of its own, or wants to be left alone.
+            TryAgainError: its budget is used up for longer than the `Ask` is patient.
             BlockedAddressError: its address is private.
             WorkspaceError: what was spent cannot be written down.
         """
         url = httpx.URL(self.base + path, params=dict(query)) if query else httpx.URL(self.base + path)
-        return self._shaped(self._ask(self.client.build_request("GET", url, headers=headers)), shape)
+        return self._shaped(self._ask(self.client.build_request("GET", url)), shape)
 
     def post(self, path: str, body: Mapping[str, Any], shape: TypeAdapter[T], *, headers: Mapping[str, str]) -> T:
         """Send `body` as JSON to `path`; otherwise as `get`."""
@@ -90,60 +99,109 @@ class Api:
             ) from error
 
     def _ask(self, request: httpx.Request) -> httpx.Response:
-        for attempt in range(1, _ATTEMPTS + 1):
-            answer = self._send(request)
-            if answer.is_success:
+        for attempt in range(1, self.attempts + 1):
+            answer = self._send(request, self._ticket(request.url))
+            if isinstance(answer, httpx.Response) and answer.is_success:
                 return answer
-            passing = answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error
-            if not passing and any(word in answer.text for word in _USED_UP):
-                raise _unavailable(request.url, f"HTTP {answer.status_code}: {self._quoted(answer)}")
-            if not passing:
-                raise self._refusal(answer)
-            rest = retry_after(answer)
-            pause = _FIRST_PAUSE * 2.0 ** (attempt - 1) if rest is None else rest
-            if attempt == _ATTEMPTS or pause > _MAX_WAIT:
-                asked = "" if rest is None else f", Retry-After {rest:g} s"
-                raise _unavailable(request.url, f"HTTP {answer.status_code}{asked}: {self._quoted(answer)}")
-            self.sleep(pause)
+            problem, rest = self._problem(answer)
+            if rest:
+                self.spending.rest(*_place(request.url), rest)
+            wait = _FIRST_PAUSE * 2.0 ** (attempt - 1) if rest is None else rest
+            if attempt == self.attempts or wait > self._longest:
+                raise _unavailable(request.url, problem)
+            self.sleep(wait)
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
+    @property
+    def _longest(self) -> float:
+        return min(_MAX_WAIT, self.spending.patience)
+
+    def _problem(self, answer: httpx.Response | str) -> tuple[str, float | None]:
+        """Return what is wrong and the rest asked for, where asking again may help; raise where it does not."""
+        if isinstance(answer, str):
+            return answer, None
+        told = f"HTTP {answer.status_code}"
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            rest = retry_after(answer)
+            asked = "" if rest is None else f", Retry-After {rest:g} s"
+            return f"{told}{asked}: {self._quoted(answer)}", rest
+        if any(word in answer.text for word in _USED_UP):
+            raise _unavailable(answer.request.url, f"{told}: {self._quoted(answer)}")
+        raise self._refusal(answer)
+
     def _refusal(self, answer: httpx.Response) -> SourceError:
-        key = " It may be the key: see docs/sources/google.md." if answer.status_code in _REFUSED_KEY else ""
+        keyed = bool(self.secrets) and answer.status_code in _REFUSED_KEY
         return SourceError(
             f"{answer.request.url.host} refuses the query.",
             received=f"HTTP {answer.status_code} for {_bare(answer.request.url)}: {self._quoted(answer)}",
-            hint=f"{self.advice}{key}",
+            hint=f"{self.advice} It may be the key: see docs/sources/google.md." if keyed else self.advice,
         )
 
     def _quoted(self, answer: httpx.Response) -> str:
-        return self._hidden(" ".join(answer.text[:2000].split()))[:300]
+        return " ".join(hidden(answer.text, self.secrets).split())[:300]
 
-    def _hidden(self, text: str) -> str:
-        for secret in filter(None, self.secrets):
-            text = text.replace(secret, "…")
-        return text
+    def _ticket(self, url: httpx.URL) -> int | None:
+        """Wait until the host may be asked, by its budget and by the rest it asked for."""
+        while True:
+            if rest := self.spending.resting(*_place(url)):
+                if rest > self._longest:
+                    until = datetime.now().astimezone() + timedelta(seconds=rest)
+                    raise _unavailable(url, f"It asked not to be asked again before {until:%Y-%m-%d %H:%M %Z}.")
+                self.sleep(rest)
+                continue
+            wait, ticket = self.spending.take(*_place(url), url.path)
+            if not wait:
+                return ticket
+            self.sleep(min(wait, _LOOK))
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
-        host, port = request.url.host, request.url.port or default_port(request.url.scheme)
-        wait, ticket = self.spending.take(host, port)
-        while wait:
-            self.sleep(wait)
-            wait, ticket = self.spending.take(host, port)
+    def _send(self, request: httpx.Request, ticket: int | None) -> httpx.Response | str:
+        """Return the answer, or in words why there is none."""
         received = 0
         try:
             answer = self.runner.run(_answered(self.client, request))
             received = len(answer.content)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             cause = error.__cause__ or error
-            raise _unavailable(request.url, self._hidden(f"{type(cause).__name__}: {cause}")) from None
+            return hidden(f"{type(cause).__name__}: {cause}", self.secrets)
         finally:
-            self.spending.answered(host, port, ticket, received=received)
+            self.spending.answered(*_place(request.url), ticket, received=received, path=request.url.path)
         return answer
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without `secrets`, as they are and as they stand in addresses and in JSON."""
+    forms: set[str] = set()
+    for secret in filter(None, secrets):
+        coded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+        forms |= {secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), *coded}
+        forms |= {re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in coded}
+    for form in sorted(forms, key=len, reverse=True):  # else the rest of a longer one would stay
+        text = text.replace(form, "…")
+    return text
 
 
 async def _answered(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
     async with asyncio.timeout(2 * _TIMEOUT):
-        return await client.send(request)
+        return await unless_stopped(_whole(client, request))
+
+
+async def _whole(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Return the answer with its body read, unless that is larger than any answer of an API is."""
+    answer = await client.send(request, stream=True)
+    body = bytearray()
+    try:
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > _LARGEST:
+                raise SourceError(
+                    f"The answer of {_bare(request.url)} is too large.",
+                    received=f"more than {_LARGEST / 1e6:.0f} MB",
+                    hint="Check HARVESTMAN_APIS: an answer of an API has a few MB at the most.",
+                )
+    finally:
+        await answer.aclose()
+    headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _OF_THE_STREAM]
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
 
 
 @contextmanager
@@ -159,7 +217,8 @@ def open_api(ask: Ask[Any], name: str, *, advice: str) -> Iterator[Api]:
         client = runner.run(_client(ask))
         try:
             secrets = tuple(key.get_secret_value() for key in ask.keys.values())
-            yield Api(name, ask.network.api(name), advice, client, Spending(ask.network), runner, secrets)
+            spending = Spending(ask.network, say=ask.say, patience=ask.patience)
+            yield Api(name, ask.network.api(name), advice, client, spending, runner, secrets, ask.attempts)
         finally:
             runner.run(client.aclose())
 
@@ -168,6 +227,10 @@ async def _client(ask: Ask[Any]) -> httpx.AsyncClient:
     client = guarded_client(ask.network, timeout=_TIMEOUT, connections=1, transport=ask.transport)
     client.headers["Accept"] = "application/json"
     return client
+
+
+def _place(url: httpx.URL) -> tuple[str, int]:
+    return url.host, url.port or default_port(url.scheme)
 
 
 def _bare(url: httpx.URL) -> str:

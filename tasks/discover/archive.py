@@ -16,22 +16,13 @@ from tasks.core.archives import kind, members, read_member
 from tasks.core.errors import HarvestmanError, SourceError
 from tasks.core.local import address, shown
 from tasks.discover.config import ArchiveSource
+from tasks.discover.fields import ALIASES
 from tasks.discover.found import Ask, Page
 from tasks.discover.licences import slug
 from tasks.discover.names import folder_of, left_out, searched, unknown_licence
+from tasks.discover.structured import LARGEST
 from tasks.discover.tabular import candidates, label, read_file, read_table, require, where
 
-_ALIASES = {
-    "group_id": ("group_id",),
-    "taxon": ("taxon", "scientific_name", "scientificname", "taxon_name", "species"),
-    "licence": ("licence", "license", "license_code", "rights"),
-    "creator": ("creator", "photographer", "author", "rightsholder", "rights_holder"),
-    "page_url": ("page_url", "source_url", "references"),
-    "observed_on": ("observed_on", "eventdate", "date"),
-    "latitude": ("latitude", "lat", "decimallatitude"),
-    "longitude": ("longitude", "lon", "lng", "decimallongitude"),
-}
-_TABLE_LIMIT = 1 << 30  # bytes of a table in an archive
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _SHOWN = 3  # names in an error
 
@@ -71,7 +62,7 @@ def pages(ask: Ask[ArchiveSource]) -> Iterator[Page]:
     else:
         table, name = _table(source, source.table, names)
         frame = _chosen(_joined(table, images, source, name=name, notes=notes), source, name=name, notes=notes)
-        told = candidates(frame, source.columns, aliases=_ALIASES, name=name)
+        told = candidates(frame, source.columns, aliases=ALIASES, name=name)
     yield Page(_columns(frame, told, ask), notes)
 
 
@@ -117,7 +108,7 @@ def _table(source: ArchiveSource, table: Path, names: list[str]) -> tuple[pl.Dat
     if table.is_file():
         return read_file(table), str(table)
     member = _member(source.path, table, names)
-    content = read_member(source.path, member, limit=_TABLE_LIMIT)
+    content = read_member(source.path, member, limit=LARGEST)
     name = f"{source.path}/{shown(member)}"  # its end says what it is
     return read_table(content, name), name
 
@@ -229,4 +220,4 @@ def _labels(frame: pl.DataFrame, source: ArchiveSource) -> pl.Series:
     if source.table is None and rule.pattern and not rule.column and not rule.taxa:
         return pl.Series(list(searched(rule.pattern, frame["_path"])), dtype=pl.String)
     name = str(source.table or f"The list of images of {source.path}")
-    return label(frame, rule, name, taxon_columns=_ALIASES["taxon"], path="_path")
+    return label(frame, rule, name, taxon_columns=ALIASES["taxon"], path="_path")

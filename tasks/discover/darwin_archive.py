@@ -23,7 +23,8 @@ WHAT = "Darwin Core file"
 KEY = "_key"  # column of both tables: the id of the occurrence
 _KEYS = ("gbifID", "coreid", "id", "occurrenceID")  # what that column is called in a table of media alone
 _MEDIA = {"multimedia", "image", "document"}  # row types, without the vocabulary they come from
-_LARGEST = 16 << 30  # bytes of one table, unpacked
+_LARGEST = 2 << 30  # bytes of one table, unpacked: three times as much memory for a moment
+_DESCRIPTION = 1 << 20  # bytes of meta.xml, whose elements take many times their size
 _TEXT = "{http://rs.tdwg.org/dwc/text/}"
 _SEPARATED = r"\s*[|;]\s*(https?://)"  # between the addresses of associatedMedia
 
@@ -72,9 +73,11 @@ def read_records(path: Path, columns: Iterable[str], asked: Iterable[str]) -> Re
         inside = [member.name for member in members(path) if not member.refused]
         meta = min((name for name in inside if PurePosixPath(name).name == "meta.xml"), key=len, default="meta.xml")
         within = PurePosixPath(meta).parent
-        return _archive(
-            path, lambda name: read_member(path, str(within / name), limit=_LARGEST), columns=[*columns], asked=[*asked]
-        )
+
+        def read(name: str) -> bytes:
+            return read_member(path, str(within / name), limit=_DESCRIPTION if name == "meta.xml" else _LARGEST)
+
+        return _archive(path, read, columns=[*columns], asked=[*asked])
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         records = _record_set(read_bytes(path, what=WHAT), path)
         require(pl.DataFrame(schema=_names(records)), asked, f"The {WHAT} {path}")

@@ -13,15 +13,16 @@ from pathlib import Path
 import polars as pl
 
 from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.inaturalist import OBSERVATION, PHOTO, all_sized
 from tasks.discover.config import DarwinCoreSource
 from tasks.discover.darwin_archive import KEY, WHAT, Records, read_records
+from tasks.discover.fields import ADDRESS, RANKS
 from tasks.discover.found import Ask, Page
 from tasks.discover.licences import accepted, slugs
 from tasks.discover.tabular import candidates, label, near_taxa, of_taxa, require, unreadable, where
 from tasks.discover.taxa import listed
 
-_RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
-_NAMES = ("scientificName", "acceptedScientificName", *_RANKS, "subfamily", "subgenus")
+_NAMES = ("scientificName", "acceptedScientificName", *RANKS, "subfamily", "subgenus")
 _IDS = tuple(f"{rank}Key" for rank in ("taxon", "acceptedTaxon", "species", "genus", "family", "order", "class"))
 _OCCURRENCE = (
     *_NAMES, *_IDS, "taxonID", "occurrenceID", "references", "catalogNumber", "institutionCode",
@@ -29,10 +30,6 @@ _OCCURRENCE = (
 )  # fmt: skip
 _LICENCES = ("license", "UsageTerms", "rights")  # UsageTerms is Audubon Core's
 _OURS = "_of_occurrence"  # behind a column of the occurrences that the media have too
-_OBSERVATION = r"^https?://(?:[a-z-]+\.)?inaturalist\.org/observations/(\d+)"
-_ITS_PHOTO = r"^https?://(?:inaturalist-open-data\.s3\.amazonaws\.com|static\.inaturalist\.org)/photos/(\d+)/"
-_SIZE = r"/(?:square|thumb|small|medium|large|original)\.([A-Za-z]+)(?:\?.*)?$"
-_ADDRESS = r"(?i)^https?://[^\s/]+/"
 _PICTURES = r"(?i)(?:^|[/#])(?:still[\s_-]?image|image|photo|photograph)s?$"
 _IMAGE_FORMAT = r"(?i)^image/"
 _OTHER_FORMAT = r"(?i)^(?:text|audio|video|application)/"
@@ -74,7 +71,7 @@ def _media(records: Records, name: str) -> pl.DataFrame:
     addresses = [column for column in ("accessURI", "identifier") if column in media.columns]
     if not addresses:
         require(media, ["identifier"], name)
-    urls = [pl.when(pl.col(column).str.contains(_ADDRESS)).then(column) for column in addresses]
+    urls = [pl.when(pl.col(column).str.contains(ADDRESS)).then(column) for column in addresses]
     # Before the join: an occurrence has a licence and a type of its own, which are not its pictures'.
     licences = [slugs(media[column]) for column in _LICENCES if column in media.columns]
     media = media.with_columns(
@@ -117,9 +114,9 @@ def _is_picture(media: pl.DataFrame) -> pl.Expr:
 
 
 def _candidates(rows: pl.DataFrame, records: Records, source: DarwinCoreSource) -> pl.DataFrame:
-    photo = pl.col("_url").str.extract(_ITS_PHOTO, 1)
-    sized = pl.col("_url").str.replace(_SIZE, f"/{source.photo_size}.$1")
-    binomial = _RANKS if "species" in rows.columns else ()  # GBIF's, without the author
+    photo = pl.col("_url").str.extract(PHOTO, 1)
+    sized = all_sized(pl.col("_url"), source.photo_size)
+    binomial = RANKS if "species" in rows.columns else ()  # GBIF's, without the author
     texts = rows.select(
         pl.when(photo.is_not_null()).then(sized).otherwise("_url").alias("url"),
         pl.coalesce(photo, pl.col("_url").map_batches(_digests, return_dtype=pl.String)).alias("source_id"),
@@ -138,7 +135,7 @@ def _candidates(rows: pl.DataFrame, records: Records, source: DarwinCoreSource) 
 def _group(rows: pl.DataFrame, records: Records, path: Path) -> pl.Expr:
     """Return the observation: iNaturalist's where it comes from there, else GBIF's occurrence, else the archive's."""
     told = ["references" + _OURS, "references", "occurrenceID" + _OURS, "occurrenceID"]
-    numbers = [pl.col(column).str.extract(_OBSERVATION, 1) for column in told if column in rows.columns]
+    numbers = [pl.col(column).str.extract(OBSERVATION, 1) for column in told if column in rows.columns]
     if {"institutionCode", "catalogNumber"} <= set(rows.columns):
         theirs = (pl.col("institutionCode") == "iNaturalist") & pl.col("catalogNumber").str.contains(r"^\d+$")
         numbers.append(pl.when(theirs).then("catalogNumber"))
@@ -154,7 +151,7 @@ def _page(rows: pl.DataFrame, records: Records) -> pl.Expr:
     columns = ["references" + _OURS, "references", "furtherInformationURL", "occurrenceID"]
     told = [pl.col(column) for column in columns if column in rows.columns]
     gbif = "https://www.gbif.org/occurrence/" + pl.col(KEY)
-    pages_told = [pl.when(column.str.contains(_ADDRESS)).then(column) for column in told]
+    pages_told = [pl.when(column.str.contains(ADDRESS)).then(column) for column in told]
     return pl.coalesce(*pages_told, gbif if records.key == "gbifID" else pl.lit(None, dtype=pl.String))
 
 

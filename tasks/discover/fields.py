@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tasks.core.config import StageConfig
 
@@ -16,8 +16,43 @@ Grade = Literal["research", "needs_id", "casual"]
 GRADES: tuple[Grade, ...] = ("research", "needs_id", "casual")
 PhotoSize = Literal["square", "thumb", "small", "medium", "large", "original"]
 Rank = Literal["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+RANKS: tuple[Rank, ...] = get_args(Rank)[::-1]
+"""From the narrowest to the widest."""
+ADDRESS = r"(?i)^https?://[^\s/]+/"
+"""What publishers' free text must look like to be an address; for Python and Polars alike."""
+ALIASES: dict[str, tuple[str, ...]] = {
+    "group_id": ("group_id",),
+    "taxon": ("taxon", "scientific_name", "scientificname", "taxon_name", "species"),
+    "licence": ("licence", "license", "license_code", "rights"),
+    "creator": ("creator", "photographer", "author", "user_login", "rightsholder", "rights_holder"),
+    "page_url": ("page_url", "page", "source_url", "references", "context_link", "contextlink"),
+    "observed_on": ("observed_on", "eventdate", "date"),
+    "latitude": ("latitude", "lat", "decimallatitude"),
+    "longitude": ("longitude", "lon", "lng", "decimallongitude"),
+}
+"""Column of candidates to what tables made by hand call it, first come first served."""
 Spread = Literal["none", "taxa", "observers"]
-Names = str | int | tuple[str | int, ...]
+
+
+def _no_booleans(value: Any) -> Any:  # noqa: ANN401 - what YAML holds
+    """Refuse true and false, which pydantic would take for 1 and 0: nobody means these by a taxon."""
+    if any(isinstance(item, bool) for item in (value if isinstance(value, list | tuple) else [value])):
+        raise ValueError("YAML reads true, yes and on, false, no and off as truth values: put it in quotes")
+    return value
+
+
+def _as_written(value: Any) -> Any:  # noqa: ANN401 - what YAML holds
+    """Return true and false, which pydantic would take for 1 and 0, as tables write them."""
+    if isinstance(value, list | tuple):
+        return tuple(_as_written(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+Names = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_no_booleans)]
+Value = Annotated[
+    str | int | tuple[str | int, ...],
+    BeforeValidator(_as_written, json_schema_input_type=str | int | bool | tuple[str | int | bool, ...]),
+]
 
 
 def _box(box: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
@@ -56,7 +91,7 @@ class LabelRule(StageConfig):
     pattern: str | None = None
     """Regular expression whose first group is the class, searched in the column's value or, without a column,
     in the image's path."""
-    taxa: dict[str, tuple[str | int, ...]] = Field(default_factory=dict)
+    taxa: dict[str, Annotated[tuple[str | int, ...], BeforeValidator(_no_booleans)]] = Field(default_factory=dict)
     """Class to the taxa that belong to it; a row belongs to a class when its scientific name, or any of its
     higher taxa, is one of them."""
 
@@ -105,7 +140,7 @@ class TableSource(SourceConfig):
 
     label: LabelRule | None = None
     """Under `sources:`, the column that holds the class, or {column, pattern, taxa}."""
-    where: dict[str, str | int | tuple[str | int, ...]] = Field(default_factory=dict)
-    """Column to the value, or values, that a row must have to be taken."""
+    where: dict[str, Value] = Field(default_factory=dict)
+    """Column to the value, or values, that a row must have; true and false are these words, in small letters."""
 
     _short = field_validator("label", mode="before")(as_rule)

@@ -6,22 +6,26 @@ Reads the first page of each source (of a file all of it); writes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 
-from tasks.core.errors import HarvestmanError
-from tasks.core.network import NetworkPolicy, default_port
+from tasks.core.errors import HarvestmanError, TryAgainError
+from tasks.core.network import Budget, NetworkPolicy, bucket_host, default_port
+from tasks.core.waiting import heed, stoppable
 from tasks.discover.config import LabelsConfig
 from tasks.discover.found import Ask, Page
 from tasks.discover.gather import labelled, picked
+from tasks.discover.queues import queues
 from tasks.discover.sources import SOURCES
 
-_AT_ONCE = 8
+_PATIENCE = 65.0  # seconds: a budget of a minute is waited for, one of an hour is told
+_ATTEMPTS = 2
 _BYTES = 250_000  # of a photo of unknown size
 # Mean bytes of iNaturalist's JPEGs by size word: 75, 100, 240, 500, 1024 and 2048 pixels at the longest side.
 _SIZES = {"square": 4_000, "thumb": 5_000, "small": 20_000, "medium": 80_000, "large": 300_000, "original": 1_400_000}
@@ -41,12 +45,19 @@ class Offer:
     """Photos by licence; `unknown` where the source states none."""
     bytes: int = 0
     """Expected, all photos together."""
-    hours: float = 0.0
-    """The budgets' share of the time: questions to the source, and its photos."""
+    asking: dict[str, float] = field(default_factory=dict)
+    """Hours of questions to the source, by budget."""
+    fetching: dict[str, float] = field(default_factory=dict)
+    """Hours of its photos, by budget."""
     asked: bool = True
     """False where it was not to be asked (offline)."""
     problems: tuple[HarvestmanError, ...] = ()
     """What keeps it from being asked, or what it said instead of an answer."""
+
+    @property
+    def hours(self) -> float:
+        """The budgets' share of the time that this source alone would take."""
+        return _longest(self.asking) + _longest(self.fetching)
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,13 @@ class Forecast:
     left_out: tuple[str, ...]
     """Classes told by sources with fewer."""
 
+    @property
+    def hours(self) -> float:
+        """The budgets' share of the time: sources that share one add up, others are asked meanwhile."""
+        return _longest(_added([offer.asking for offer in self.offers])) + _longest(
+            _added([offer.fetching for offer in self.offers])
+        )
+
 
 def forecast(
     asks: Sequence[Ask[Any]],
@@ -72,21 +90,15 @@ def forecast(
 ) -> Forecast:
     """Ask every source for its first page.
 
+    A budget that is used up is not waited for, unless for a minute: when it goes on is the source's problem.
+
     Args:
         asks: the questions of a recipe.
         labels: its `labels:` block.
         offline: ask no API; sources that are files are read.
         on_offer: called for each source when it has answered.
     """
-
-    def one(ask: Ask[Any]) -> Offer:
-        offer = _offer(ask, offline=offline)
-        if on_offer:
-            on_offer(ask, offer)
-        return offer
-
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="check") as pool:
-        offers = tuple(pool.map(one, asks))
+    offers = _offers(asks, offline=offline, on_offer=on_offer)
     images: Counter[str] = Counter({ask.label: 0 for ask in asks if ask.label})
     for offer in offers:
         images.update(offer.images)
@@ -102,6 +114,29 @@ def forecast(
         small=tuple(sorted((few & named) - silent)),
         left_out=tuple(sorted(few - named)),
     )
+
+
+def _offers(
+    asks: Sequence[Ask[Any]], *, offline: bool, on_offer: Callable[[Ask[Any], Offer], None] | None
+) -> tuple[Offer, ...]:
+    found: dict[int, Offer] = {}
+
+    def walk(queue: list[int]) -> None:
+        attempts = _ATTEMPTS
+        for place in queue:
+            heed()
+            offer = _offer(replace(asks[place], patience=_PATIENCE, attempts=attempts), offline=offline)
+            attempts = 1 if any(isinstance(error, TryAgainError) for error in offer.problems) else _ATTEMPTS
+            found[place] = offer
+            if on_offer:
+                on_offer(asks[place], offer)
+
+    waiting = queues(asks)
+    with ThreadPoolExecutor(max(len(waiting), 1), thread_name_prefix="check") as pool, stoppable():
+        walks = [pool.submit(copy_context().run, walk, queue) for queue in waiting]
+        for ended in as_completed(walks):
+            ended.result()
+    return tuple(found[place] for place in range(len(asks)))
 
 
 def _offer(ask: Ask[Any], *, offline: bool) -> Offer:
@@ -121,19 +156,24 @@ def _reckoned(ask: Ask[Any], page: Page) -> Offer:
     more = page.cursor is not None
     factor = _factor(ask, page, frame.height) if more else 1.0
     counts = {name: round(count * factor) for name, count in frame.group_by("label").len().sort("label").iter_rows()}
+    limit = getattr(ask.source, "limit", None)
+    if limit and not getattr(ask.source, "queries", ()):  # a search's limit is one of each query
+        counts = {name: min(count, limit) for name, count in counts.items()}
+    kept = sum(counts.values()) / max(frame.height, 1)
     kinds = (
         frame.group_by(pl.col("licence").fill_null("unknown")).len().sort("len", "licence", descending=[True, False])
     )
     remote = frame.filter(pl.col("url").str.starts_with("http"))["url"].to_list()
     size = _SIZES.get(getattr(ask.source, "photo_size", ""), _BYTES)
-    expected = round(sum(counts.values()) * size * len(remote) / max(frame.height, 1))
+    expected = round(kept * len(remote) * size)
     return Offer(
         ask.source.source,
         images=counts,
         exact=not more,
-        licences={name: round(count * factor) for name, count in kinds.iter_rows()},
+        licences={name: round(count * kept) for name, count in kinds.iter_rows()},
         bytes=expected,
-        hours=_photo_hours(ask.network, remote, expected) + (_api_hours(ask, factor) if more else 0.0),
+        asking=_api_hours(ask, factor) if more else {},
+        fetching=_photo_hours(ask.network, remote, expected),
     )
 
 
@@ -152,27 +192,44 @@ def _factor(ask: Ask[Any], page: Page, found: int) -> float:
     return min(factor, most) * queries
 
 
-def _photo_hours(network: NetworkPolicy, urls: list[str], expected: int) -> float:
-    """Return the hours that byte budgets make of `expected` bytes from the hosts of `urls`."""
-    hosts = Counter(urlsplit(url).netloc.lower() for url in urls)
-    hours = [0.0]
-    for netloc, count in hosts.items():
-        parts = urlsplit(f"//{netloc}")
-        found = network.budget(parts.hostname or "", parts.port or default_port("https"))
+def _photo_hours(network: NetworkPolicy, urls: list[str], expected: int) -> dict[str, float]:
+    """Return the hours that byte budgets make of `expected` bytes from the hosts of `urls`, by budget."""
+    hosts = Counter(_host(url) for url in urls)
+    shares: Counter[str] = Counter()
+    budgets: dict[str, Budget] = {}
+    for (host, port), count in hosts.items():
+        if found := network.budget(host, port):
+            name, budgets[name] = found
+            shares[name] += count
+    hours: dict[str, float] = {}
+    for name, count in shares.items():
+        limits = ((budgets[name].bytes.hour, 1), (budgets[name].bytes.day, _DAY))
         share = expected * count / len(urls)
-        if found:
-            limits = ((found[1].bytes.hour, 1), (found[1].bytes.day, _DAY))
-            hours += [share / amount * window for amount, window in limits if amount]
-    return max(hours)
+        hours[name] = max([0.0, *(share / amount * window for amount, window in limits if amount)])
+    return hours
 
 
-def _api_hours(ask: Ask[Any], pages: float) -> float:
-    """Return the hours that the budget of a source's API makes of `pages` requests."""
-    name = getattr(ask.source, "provider", ask.source.source)
-    parts = urlsplit(ask.network.api(name))
-    found = ask.network.budget(parts.hostname or "", parts.port or default_port(parts.scheme))
+def _host(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return bucket_host(parts.hostname or "", parts.path), parts.port or default_port(parts.scheme)
+
+
+def _api_hours(ask: Ask[Any], pages: float) -> dict[str, float]:
+    """Return the hours that the budget of a source's API makes of `pages` requests, by budget."""
+    if ask.api is None:
+        return {}
+    parts = urlsplit(ask.network.api(ask.api))
+    found = ask.network.budget(parts.hostname or "", parts.port or default_port(parts.scheme), parts.path)
     if found is None:
-        return 0.0
+        return {}
     limits = found[1].requests
     windows = ((limits.second, 1 / 3600), (limits.minute, 1 / 60), (limits.hour, 1), (limits.day, _DAY))
-    return max([0.0, *(pages / amount * window for amount, window in windows if amount)])
+    return {found[0]: max([0.0, *(pages / amount * window for amount, window in windows if amount)])}
+
+
+def _longest(hours: Mapping[str, float]) -> float:
+    return max(hours.values(), default=0.0)
+
+
+def _added(hours: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(one.get(name, 0.0) for one in hours) for name in {name for one in hours for name in one}}

@@ -5,8 +5,9 @@ Owns the shapes that sources share; reads and writes nothing.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -46,6 +47,19 @@ class Ask(Generic[C_co]):
     """Only what has been added or changed since; None = everything."""
     transport: httpx.AsyncBaseTransport | None = None
     """Recorded answers instead of the network."""
+    attempts: int = 4
+    """Times that an API which does not answer is asked, for one page."""
+    patience: float = math.inf
+    """Longest wait for a used-up budget, or for a site that asks for rest, in seconds."""
+    say: Callable[[str], None] | None = None
+    """Told of long waits; None = the log is."""
+
+    @property
+    def api(self) -> str | None:
+        """The API that is asked, as named in `tasks.core.network.APIS`; None = files are read."""
+        if getattr(self.source, "REFRESH", "read") == "read":
+            return None
+        return str(getattr(self.source, "provider", getattr(self.source, "source", "?")))
 
     @property
     def name(self) -> str:

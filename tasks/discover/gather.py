@@ -7,7 +7,7 @@ place to go on from).
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,17 +18,20 @@ from typing import Any
 
 import polars as pl
 
-from tasks.core.errors import SourceError
-from tasks.core.files import read_json, storing, write_json
-from tasks.core.fingerprint import table_digest
+from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.files import read_json, write_json
+from tasks.core.fingerprint import fingerprint, table_digest
 from tasks.core.methods import DISCOVER
 from tasks.core.tables import CANDIDATES, candidates_shard, conform, write_table
+from tasks.discover.draft import Draft
 from tasks.discover.fields import SourceConfig
 from tasks.discover.found import Ask, Page, SourceModule
 from tasks.discover.labels import relabelled
 
 _OVERLAP = timedelta(days=1)  # asked again at each look for changes: clocks differ, indices lag behind
-_STALE = timedelta(days=1)  # a draft older than this is begun anew: page numbers have moved meanwhile
+# How long the pages of an unfinished answer are gone on with. Page numbers of a listing move; a search is paid for,
+# and one that its quota allows to finish only next month must not be bought from the start each week.
+_LASTS = {"changes": timedelta(days=1), "appends": timedelta(days=60), "read": timedelta(days=1)}
 _POOL = 5  # pages are read until this many times `limit` is found, where the limit is to be spread
 _SPREAD = {"taxa": "taxon", "observers": "creator"}
 
@@ -60,26 +63,44 @@ def gather(
     """
     for problem in module.problems(ask):
         raise problem
-    state = _read_state(shard)
-    plan = _plan(ask.source, state, now)
+    old, stamp = _old(shard), _stamp(ask.source)  # before it is read: a file may change meanwhile
+    state = _read_state(shard) if old is not None else {}
+    plan = _plan(ask.source, state, stamp=stamp, now=now)
     if plan is None or (not plan.full and _is_full(ask, state)):
         return Gathered(dict(state.get("notes", {})), asked=False)
     since = None if plan.full else plan.asked_at - _OVERLAP
-    draft = _Draft.open(shard, since=since, now=now)
-    new = _all_pages(replace(ask, since=since), module, draft, on_page=on_page)
-    rows = _merged(_old(shard) if plan.keeps else None, new, gone=None if plan.full else draft.gone)
-    rows = picked(rows, ask.source)
+    draft = Draft.open(shard, since=since, now=now, lasts=_LASTS[ask.source.REFRESH])
+    kept = old if plan.keeps else None
+    try:
+        new = _all_pages(replace(ask, since=since), module, draft, on_page=on_page)
+    except HarvestmanError:
+        if ask.source.REFRESH == "appends":  # what was found is found; of a listing, half an answer is none
+            _write(shard, _merged(old, _unique([conform(page, CANDIDATES) for page in draft.frames()]), gone=None))
+        raise
+    rows = picked(_merged(kept, new, gone=None if plan.full else draft.gone), ask.source)
     notes = {name: number for name, number in draft.notes.items() if number} | {"candidates": rows.height}
-    if not shard.exists() or table_digest(pl.read_parquet(shard)) != table_digest(rows):
-        write_table(rows, shard)
+    _write(shard, rows)
     began = draft.began.isoformat()
-    full = began if plan.full else state["full_at"]
     write_json(
         shard.with_suffix(".json"),
-        {"asked_at": began, "full_at": full, "files": _stamp(ask.source), "method": DISCOVER, "notes": notes},
+        {
+            "asked_at": began,
+            "full_at": began if plan.full else state["full_at"],
+            "files": stamp,
+            "limit": getattr(ask.source, "limit", None),
+            "method": DISCOVER,
+            "notes": notes,
+        },
     )
     draft.drop()
     return Gathered(notes, asked=True)
+
+
+def _write(shard: Path, rows: pl.DataFrame) -> None:
+    """Write the shard, unless it holds the same rows already."""
+    old = _old(shard)
+    if old is None or table_digest(old) != table_digest(rows):
+        write_table(rows, shard)
 
 
 def picked(rows: pl.DataFrame, source: SourceConfig) -> pl.DataFrame:
@@ -102,17 +123,17 @@ class _Plan:
     asked_at: datetime
 
 
-def _plan(source: SourceConfig, state: dict[str, Any], now: datetime) -> _Plan | None:
+def _plan(source: SourceConfig, state: dict[str, Any], *, stamp: str, now: datetime) -> _Plan | None:
     """Say what is to be asked; None = nothing, the last answer holds."""
     if not state:
-        return _Plan(full=True, keeps=False, asked_at=now)
+        return _Plan(full=True, keeps=source.REFRESH == "appends", asked_at=now)
     asked_at, full_at = (datetime.fromisoformat(state[name]) for name in ("asked_at", "full_at"))
     if source.REFRESH == "read":
-        stamp = _stamp(source)
         return None if stamp and stamp == state["files"] else _Plan(full=True, keeps=False, asked_at=asked_at)
     due = now - full_at >= timedelta(days=getattr(source, "refresh_days", 0))
     if source.REFRESH == "appends":
-        return _Plan(full=True, keeps=True, asked_at=asked_at) if due else None
+        more = getattr(source, "limit", None) != state["limit"]
+        return _Plan(full=True, keeps=True, asked_at=asked_at) if due or more else None
     return _Plan(full=due, keeps=not due, asked_at=asked_at)
 
 
@@ -123,72 +144,32 @@ def _is_full(ask: Ask[Any], state: dict[str, Any]) -> bool:
     return ask.label is not None and in_order and limit is not None and state["notes"]["candidates"] >= limit
 
 
-def _stamp(source: SourceConfig) -> list[list[Any]]:
-    """Return names, sizes and times of the files a source reads: as long as they stay, so does its answer."""
-    stamps: list[list[Any]] = []
+def _stamp(source: SourceConfig) -> str:
+    """Name the files a source reads by their paths, sizes and times: as long as they stay, so does its answer."""
+    stamps: list[tuple[str, int, int]] = []
     for path in source.files:
-        with suppress(OSError):
-            inside = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-            stamps += [[str(item), item.stat().st_size, item.stat().st_mtime_ns] for item in inside]
-    return stamps
+        for item in _files(path):
+            with suppress(OSError):
+                stamps.append((item, os.stat(item).st_size, os.stat(item).st_mtime_ns))  # noqa: PTH116 - as in _files
+    return fingerprint(sorted(stamps)) if stamps else ""
 
 
-@dataclass
-class _Draft:
-    """The pages of an answer that has not come to its end."""
-
-    folder: Path
-    began: datetime
-    since: datetime | None
-    pages: int
-    cursor: dict[str, Any] | None
-    notes: Counter[str]
-    gone: list[str]
-
-    @classmethod
-    def open(cls, shard: Path, *, since: datetime | None, now: datetime) -> _Draft:
-        """Open what an earlier call left, if it asked for the same and is young enough; else a new draft."""
-        folder = shard.with_suffix(".draft")
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            state = read_json(folder / "state.json")
-            began = datetime.fromisoformat(state["began"])
-            if state["full"] == (since is None) and now - began < _STALE:
-                asked = datetime.fromisoformat(state["since"]) if state["since"] else None
-                notes = Counter(state["notes"])
-                return cls(folder, began, asked, state["pages"], state["cursor"], notes, state["gone"])
-        shutil.rmtree(folder, ignore_errors=True)
-        return cls(folder, now, since, 0, None, Counter(rows=0), [])
-
-    def add(self, page: Page) -> None:
-        """Keep a page. When this returns, kill -9 cannot undo it."""
-        self.notes.update(page.notes)
-        self.gone.extend(page.gone)
-        write_table(page.candidates, self.folder / f"{self.pages:06}.parquet")
-        self.pages += 1
-        self.cursor = page.cursor
-        state = {
-            "began": self.began.isoformat(),
-            "since": self.since.isoformat() if self.since else None,
-            "full": self.since is None,
-            "pages": self.pages,
-            "cursor": self.cursor,
-            "notes": dict(self.notes),
-            "gone": self.gone,
-        }
-        write_json(self.folder / "state.json", state)
-
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """Yield the candidates of each page kept."""
-        for number in range(self.pages):
-            yield pl.read_parquet(self.folder / f"{number:06}.parquet")
-
-    def drop(self) -> None:
-        """Remove it: the answer is in the shard."""
-        with storing(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
+def _files(path: Path) -> Iterator[str]:
+    """Yield every file at or below `path`, through links too, each folder once."""
+    if not path.is_dir():
+        yield str(path)
+        return
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        status = os.stat(folder)  # noqa: PTH116 - a Path each would double the time of a walk
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()  # a link that leads back
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield from (os.path.join(folder, name) for name in files)  # noqa: PTH118 - as above
 
 
-def _all_pages(ask: Ask[Any], module: SourceModule, draft: _Draft, *, on_page: OnPage | None) -> pl.DataFrame:
+def _all_pages(ask: Ask[Any], module: SourceModule, draft: Draft, *, on_page: OnPage | None) -> pl.DataFrame:
     frames = [conform(frame, CANDIDATES) for frame in draft.frames()]
     found = sum(frame.height for frame in frames)
     enough = _enough(ask)
@@ -207,16 +188,23 @@ def _all_pages(ask: Ask[Any], module: SourceModule, draft: _Draft, *, on_page: O
                 on_page(found, round(kept.candidates.height / share) if share else None)
             if enough is not None and found >= enough:
                 break
-    frame = pl.concat(frames) if frames else pl.DataFrame(schema=CANDIDATES)
-    unique = frame.unique(["url", "label"], keep="first", maintain_order=True)
-    draft.notes["duplicates"] += frame.height - unique.height
+    unique = _unique(frames)
+    draft.notes["duplicates"] += sum(frame.height for frame in frames) - unique.height
     return unique
 
 
+def _unique(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    frame = pl.concat(frames) if frames else pl.DataFrame(schema=CANDIDATES)
+    return frame.unique(["url", "label"], keep="first", maintain_order=True)
+
+
 def _enough(ask: Ask[Any]) -> int | None:
-    """Return the candidates after which no further page is needed; None where all pages are."""
+    """Return the candidates after which no further page is needed; None where all pages are.
+
+    Of changes all are: what has gone is among them, and the next question begins where this one ends.
+    """
     limit: int | None = getattr(ask.source, "limit", None)
-    if ask.label is None or limit is None or getattr(ask.source, "queries", None) is not None:
+    if ask.since or ask.label is None or limit is None or getattr(ask.source, "queries", None) is not None:
         return None
     return limit if getattr(ask.source, "spread", "none") == "none" else _POOL * limit
 
@@ -262,15 +250,20 @@ def _old(shard: Path) -> pl.DataFrame | None:
 def _read_state(shard: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, KeyError, TypeError):
         state = read_json(shard.with_suffix(".json"))
-        if shard.exists() and state["method"] == DISCOVER and {"asked_at", "full_at", "files"} <= state.keys():
+        if state["method"] == DISCOVER and {"asked_at", "full_at", "files", "limit", "notes"} <= state.keys():
             return dict(state)
     return {}
 
 
 def shard_path(collection: Path, ask: Ask[Any]) -> Path:
-    """Return where the answer to `ask` lies."""
+    """Return where the answer to `ask` lies: its name is all that the answer depends on.
+
+    When it is asked again is no part of it, and of a search, whose finds stay, its limit neither.
+    """
+    passing = {"refresh_days", "limit"} if ask.source.REFRESH == "appends" else {"refresh_days"}
+    asked = ask.source.model_dump(mode="json", exclude_defaults=True, exclude=passing)
     told = (ask.labels.drop, ask.labels.merge) if ask.label is None else ()
-    return candidates_shard(collection, ask.label, ask.source, *told)
+    return candidates_shard(collection, ask.label, asked, *told)
 
 
 def utc_now() -> datetime:

@@ -18,8 +18,9 @@ from pydantic.alias_generators import to_camel
 from tasks.core.errors import HarvestmanError, SourceError
 from tasks.discover.api import Api, open_api
 from tasks.discover.config import GbifSource
+from tasks.discover.fields import RANKS
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
-from tasks.discover.gbif_records import RANKS, Record, rows_of
+from tasks.discover.gbif_records import Record, rows_of
 from tasks.discover.taxa import listed, none_named, not_one, turns
 
 _PER_PAGE = 300  # more is silently capped
@@ -119,7 +120,8 @@ def _taxon(api: Api, name: str) -> int:
 
 def _query(ask: Ask[GbifSource]) -> Query:
     source = ask.source
-    query: Query = {"mediaType": "StillImage"}
+    # A record that has lost its pictures is no longer one with StillImage: of changes, all are looked at.
+    query: Query = {} if ask.since else {"mediaType": "StillImage"}
     if source.country:
         query["country"] = [code.upper() for code in source.country]
     if source.basis_of_record:

@@ -15,18 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from tasks.core.inaturalist import PHOTO, observation_group, sized
 from tasks.discover.config import GbifSource
-from tasks.discover.fields import LabelRule
-from tasks.discover.inaturalist import sized
+from tasks.discover.fields import ADDRESS, RANKS, LabelRule
 from tasks.discover.licences import accepted, slug
 
-RANKS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
-"""From the narrowest to the widest."""
-
 _INATURALIST = "50c9509d-22c7-4a22-a47d-8c48425ef4a7"  # key of the data set "iNaturalist Research-grade Observations"
-_OBSERVATION = re.compile(r"^https?://(?:[a-z-]+\.)?inaturalist\.org/observations/(\d+)")
-_ITS_PHOTO = re.compile(r"^https?://(?:inaturalist-open-data\.s3\.amazonaws\.com|static\.inaturalist\.org)/photos/\d+/")
-_ADDRESS = re.compile(r"^https?://[^\s/]+/", re.IGNORECASE)
 _OTHER_FORMAT = re.compile(r"^(text|audio|video|application)/(?!octet-stream)", re.IGNORECASE)
 
 Row = dict[str, Any]
@@ -90,8 +84,8 @@ class Record(BaseModel):
     def group(self) -> str:
         """The observation it is: iNaturalist's where it comes from there, else GBIF's occurrence."""
         for text in (self.references, self.occurrence_id):
-            if found := _OBSERVATION.match(text or ""):
-                return f"inaturalist:{found[1]}"
+            if group := observation_group(text):
+                return group
         if self.dataset_key == _INATURALIST and (self.catalog_number or "").isdecimal():
             return f"inaturalist:{self.catalog_number}"
         return f"gbif:{self.key}"
@@ -122,14 +116,14 @@ def _fault(medium: Medium) -> str | None:
     """Say why a medium can be no picture; None when it may be one."""
     if (medium.type or "StillImage") != "StillImage" or _OTHER_FORMAT.match(medium.format or ""):
         return "not-an-image"
-    return None if _ADDRESS.match((medium.identifier or "").strip()) else "not-addresses"
+    return None if re.match(ADDRESS, (medium.identifier or "").strip()) else "not-addresses"
 
 
 def _row(record: Record, medium: Medium, source: GbifSource) -> Row:
     url = (medium.identifier or "").strip()
-    page = record.references if _ADDRESS.match(record.references or "") else None
+    page = record.references if re.match(ADDRESS, record.references or "") else None
     return {
-        "url": (sized(url, source.photo_size) or url) if _ITS_PHOTO.match(url) else url,
+        "url": (sized(url, source.photo_size) or url) if re.match(PHOTO, url) else url,
         "label": _label(record, url, source.label),
         # As GBIF itself numbers pictures: /v1/image/cache/occurrence/<key>/media/<MD5 of the address>.
         "source_id": f"{record.key}/{hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()}",

@@ -54,7 +54,7 @@ def pages(ask: Ask[GoogleSource]) -> Iterator[Page]:
             rows = [row for result in found.items if (row := _row(result, source, notes))]
             return Answer(rows, notes, found.onward, found.total, len(found.items))
 
-        yield from walk(ask, searches, answer)
+        yield from walk(ask, searches, answer, paid=True)
 
 
 def _row(result: Result, source: GoogleSource, notes: Counter[str]) -> Row | None:

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from tasks.core.errors import SourceError
 from tasks.core.network import APIS, NetworkPolicy
-from tasks.discover.api import Api, Query
+from tasks.discover.api import Api, Query, hidden
 from tasks.discover.licences import accepted
 from tasks.discover.searches import GoogleSource
 
@@ -176,7 +176,7 @@ def serpapi(api: Api, search: Search, place: int | None) -> Results:
     answer = api.get("", query, _SERP)
     if answer.error and _NOTHING not in answer.error:
         raise SourceError(
-            "SerpApi refuses the query.", received=_without(answer.error, search.keys), hint=ADVICE["serpapi"]
+            "SerpApi refuses the query.", received=hidden(answer.error, api.secrets), hint=ADVICE["serpapi"]
         )
     if answer.images_results is None and not answer.error:
         raise SourceError(
@@ -260,9 +260,3 @@ def _creative_commons(source: GoogleSource) -> str | None:
 
 def _given(**parameters: str | None) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
-
-
-def _without(text: str, keys: Mapping[str, SecretStr]) -> str:
-    for key in keys.values():
-        text = text.replace(key.get_secret_value(), "…")
-    return text

@@ -5,7 +5,6 @@ Reads `/taxa`, `/places/autocomplete` and `/observations`; writes nothing. How i
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.inaturalist import sized
 from tasks.discover.api import Api, open_api
 from tasks.discover.config import INaturalistSource
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
@@ -22,7 +22,6 @@ from tasks.discover.taxa import listed, none_named, not_one, turns
 
 _PER_PAGE = 200  # the API's limit
 _RESERVED = "all-rights-reserved"  # what a photo without a licence is
-_SIZE = re.compile(r"/(square|thumb|small|medium|large|original)(?=\.[^/]*$)")
 _ADVICE = "Check `taxon:`, `place:`, `bbox:` and `observed:` in the recipe."
 
 
@@ -106,11 +105,6 @@ def pages(ask: Ask[INaturalistSource]) -> Iterator[Page]:
             page = _page(api, ask, cursor)
             cursor = page.cursor or {"turns": []}
             yield page
-
-
-def sized(url: str, size: str) -> str | None:
-    """Return the address of another size of an iNaturalist photo; None when `url` names no size."""
-    return _SIZE.sub(f"/{size}", url) if _SIZE.search(url) else None
 
 
 def _start(api: Api, ask: Ask[INaturalistSource]) -> Cursor:

@@ -14,9 +14,11 @@ import polars as pl
 
 from tasks.core.archives import members, read_member
 from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.inaturalist import all_sized
 from tasks.discover.config import INaturalistExportSource
 from tasks.discover.found import Ask, Page
 from tasks.discover.licences import accepted
+from tasks.discover.structured import LARGEST
 from tasks.discover.tabular import (
     candidates,
     label,
@@ -31,7 +33,6 @@ from tasks.discover.tabular import (
 from tasks.discover.taxa import listed
 
 _WHAT = "iNaturalist export"
-_LARGEST = 4 << 30  # bytes unpacked; 200,000 rows with all columns are 0.2 GB
 # The export page's names first, then those of pyinaturalist-convert's tables, which people keep too.
 _ALIASES = {
     "url": ("image_url", "photo_url"),
@@ -48,7 +49,6 @@ _TAXA = re.compile(
 )
 _OBSERVATION = r"/observations/(\d+)"
 _PHOTO = r"/photos/(\d+)/"
-_SIZE = r"/(?:square|thumb|small|medium|large|original)\.([A-Za-z]+)(?:\?.*)?$"
 _CLOSED = r"^https?://static\.inaturalist\.org/"
 
 
@@ -89,7 +89,7 @@ def _tables(paths: Iterable[Path]) -> Iterator[tuple[str, pl.DataFrame]]:
             )
         for member in inside:
             name = f"{path}/{member}"
-            yield f"The {_WHAT} {name}", read_table(read_member(path, member, limit=_LARGEST), name, what=_WHAT)
+            yield f"The {_WHAT} {name}", read_table(read_member(path, member, limit=LARGEST), name, what=_WHAT)
 
 
 def _is_table(name: str) -> bool:
@@ -111,7 +111,7 @@ def _photos(frame: pl.DataFrame, ask: Ask[INaturalistExportSource], *, name: str
         ("inaturalist:" + number).alias("group_id"),
         page.zip_with(page.is_not_null(), "https://www.inaturalist.org/observations/" + number).alias("page_url"),
         pl.col("url").str.extract(_PHOTO, 1).alias("source_id"),
-        pl.col("url").str.replace(_SIZE, f"/{ask.source.photo_size}.$1"),
+        all_sized(pl.col("url"), ask.source.photo_size),
     )
     if ask.label is None and ask.source.label is not None:
         taxa = _taxon_columns(frame)

@@ -106,9 +106,10 @@ def reading(what: str) -> Iterator[None]:
 
 def _scanned(address: str, options: dict[str, str | int] | None) -> pl.LazyFrame:
     if address.endswith(".parquet"):
-        return pl.scan_parquet(address, storage_options=options)
+        return pl.scan_parquet(address, glob=False, storage_options=options)
     return pl.scan_csv(
         address,
+        glob=False,  # a folder may be called `dump [2024]`
         separator="\t",
         quote_char=None,  # names hold quotes that nobody closes
         infer_schema=False,

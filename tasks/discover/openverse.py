@@ -5,13 +5,13 @@ Asks `/images/` of the Openverse API v1; writes nothing.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, TypeAdapter
 
 from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.inaturalist import observation_group
 from tasks.discover.api import Api, open_api
 from tasks.discover.found import Ask, Page
 from tasks.discover.licences import accepted, slug
@@ -32,7 +32,6 @@ _CODES = {
     "cc-by-nc-sa": "by-nc-sa",
     "cc-by-nc-nd": "by-nc-nd",
 }
-_OBSERVATION = re.compile(r"inaturalist\.(?:org|\w+(?:\.\w+)?)/observations/(\d+)")
 _ADVICE = "Check `query:`, `licences:` and `providers:` (Openverse's names of collections: flickr, wikimedia, …)."
 
 
@@ -102,18 +101,10 @@ def _row(image: _Image, licences: set[str], notes: Counter[str]) -> Row | None:
     return {
         "url": image.url,
         "source_id": image.id,
-        "group_id": _group(image.foreign_landing_url),
+        # Where its page is an observation's; a photo's (`/photos/<id>`) does not name the observation: such a
+        # picture meets its other roads by the identity of its address.
+        "group_id": observation_group(image.foreign_landing_url),
         "licence": licence,
         "creator": image.creator or None,
         "page_url": image.foreign_landing_url,
     }
-
-
-def _group(landing: str | None) -> str | None:
-    """Return the observation that a picture of iNaturalist belongs to, where its page is the observation's.
-
-    A photo's page (`/photos/<id>`) does not name the observation; such a picture meets its other roads by the
-    identity of its address (`tasks.core.identity`).
-    """
-    found = _OBSERVATION.search(landing or "")
-    return f"inaturalist:{found[1]}" if found else None

@@ -17,7 +17,7 @@ class SearchSource(SourceConfig):
     query: str | tuple[str, ...]
     """What is searched; several queries are asked one after the other."""
     limit: int = Field(200, ge=1, le=10_000)
-    """Pictures of each query taken at the most."""
+    """Pictures of each query taken at the most, each time it is asked."""
     refresh_days: float = Field(7, ge=0)
     """Days until the queries are asked again; 0 = at every run."""
 

@@ -18,7 +18,7 @@ from tasks.discover.searches import SearchSource
 S = TypeVar("S")
 Row = dict[str, object]
 
-_STALE = 2  # pages in a row that show only what is known after which a search counts as told to its end
+_STALE = 2  # pages in a row that bring nothing new, after which a search counts as told to its end
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,38 @@ class _Where:
         return cls(**{**cursor, "taken": tuple(cursor["taken"])}) if cursor else cls()
 
 
-def walk(ask: Ask[SearchSource], searches: Sequence[Sequence[S]], answer: Callable[[S, Any], Answer]) -> Iterator[Page]:
+def walk(
+    ask: Ask[SearchSource], searches: Sequence[Sequence[S]], answer: Callable[[S, Any], Answer], *, paid: bool = False
+) -> Iterator[Page]:
     """Yield the pages of `searches`, going on behind `ask.cursor`: no page is asked twice.
 
     Args:
         ask: the question; `limit` of its source counts distinct addresses of one query over all its variants.
         searches: for each query its variants (languages), asked one after the other.
         answer: asks for one page of a variant at a place (None = the first).
+        paid: a page costs money: two in a row of which nothing is taken end the search, whyever nothing is. Where
+            pages are free, only what is known already counts: a category may begin with a hundred drawings.
+
+    A query that is refused keeps none of the others from being asked, unless the next is refused too: then it is not
+    the query.
 
     Raises:
-        SourceError: a page says that the next page is itself.
+        SourceError: a query is refused, told when the others have been asked; or a page says that the next page is
+            itself.
     """
     where, limit = _Where.of(ask.cursor), ask.source.limit
+    refused: list[SourceError] = []
+    again = False  # the query before was refused
     while where.query < len(searches):
         variants = searches[where.query]
-        got = answer(variants[where.variant], where.place)
+        try:
+            got = answer(variants[where.variant], where.place)
+        except SourceError as error:
+            refused.append(error)
+            if again or len(searches) == 1:
+                raise
+            where, again = _Where(query=where.query + 1), True
+            continue
         if got.onward is not None and got.onward == where.place:
             raise SourceError(
                 f"The answer of {ask.source.queries} does not go forward.",
@@ -77,9 +94,14 @@ def walk(ask: Ask[SearchSource], searches: Sequence[Sequence[S]], answer: Callab
                 hint="Check HARVESTMAN_APIS; if the address is right, the API has changed.",
             )
         rows, notes, taken = _fresh(got, where.taken, limit)
-        after = replace(where, taken=taken, stale=where.stale + 1 if got.rows and not rows else 0, place=got.onward)
+        notes["refused-queries"] += again
+        again = False
+        stale = not rows and bool(got.items if paid else got.rows)
+        after = replace(where, taken=taken, stale=where.stale + 1 if stale else 0, place=got.onward)
         where = _next(after, last=where.variant == len(variants) - 1, limit=limit)
         yield Page(candidate_frame(rows), notes, where.cursor(), got.total, got.items)
+    if refused:
+        raise refused[0]
 
 
 def _fresh(got: Answer, taken: tuple[str, ...], limit: int) -> tuple[list[Row], Counter[str], tuple[str, ...]]:

@@ -5,33 +5,37 @@ Reads and writes nothing: bytes come in, a frame of strings goes out.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Mapping
 
 import polars as pl
 
-from tasks.core.errors import SourceError
+from tasks.core.archives import gunzipped
+from tasks.core.errors import ImageRefusedError, SourceError
 from tasks.discover.delimited import tidy
+
+LARGEST = 1 << 30
+"""Bytes that a packed table may unpack to: reading it takes 4 to 6 times as much memory for a moment."""
 
 
 def unpacked(content: bytes, name: str, shown: str) -> bytes:
     """Return `content` without the gzip that the suffix of `name` speaks of.
 
     Raises:
-        SourceError: it is damaged, or not gzipped.
+        SourceError: it is damaged, not gzipped, or unpacks to an absurd size.
     """
     if not name.lower().endswith(".gz"):
         return content
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        return gunzipped(content, limit=LARGEST)
+    except ImageRefusedError as error:
         raise SourceError(
             f"{shown} cannot be unpacked.",
-            received=f"{type(error).__name__}: {error}",
-            hint="Fetch or pack it again; a file that is not gzipped must not end with .gz.",
+            received=error.what,
+            hint="Divide it, or unpack it yourself."
+            if error.outcome == "too-large"
+            else "Fetch or pack it again; a file that is not gzipped must not end with .gz.",
         ) from error
 
 

@@ -49,18 +49,21 @@ def read_table(content: bytes, name: str, *, what: str = "table", header: bool =
     """
     shown = f"The {what} {name}"
     content = unpacked(content, name, shown)
+    size = len(content)
     if suffix_of(name) == ".parquet" or content[:4] == b"PAR1":
         frame = parquet(content, shown)
-    elif suffix_of(name) in _JSON:
-        frame = json_lines(one_newline(decoded(content, shown)), shown)
     else:
         text = one_newline(decoded(content, shown))
-        frame = rows_of(text, delimiter_of(text, "\t" if suffix_of(name) == ".tsv" else None), name=shown)
-        frame = first_row_as_header(frame) if header and frame.height else frame
+        del content  # as large as the text, which may be gigabytes
+        if suffix_of(name) in _JSON:
+            frame = json_lines(text, shown)
+        else:
+            frame = rows_of(text, delimiter_of(text, "\t" if suffix_of(name) == ".tsv" else None), name=shown)
+            frame = first_row_as_header(frame) if header and frame.height else frame
     if frame.is_empty():
         raise SourceError(
             f"{shown} has no rows.",
-            received=f"{len(content)} bytes" + (f", columns {', '.join(frame.columns)}" if frame.width else ""),
+            received=f"{size} bytes" + (f", columns {', '.join(frame.columns)}" if frame.width else ""),
             hint="Export it again, or take it out of the recipe.",
         )
     return frame

@@ -17,6 +17,7 @@ import polars as pl
 from tasks.core.errors import HarvestmanError, SourceError
 from tasks.discover.config import UrlListSource
 from tasks.discover.delimited import decoded, one_newline
+from tasks.discover.fields import ALIASES
 from tasks.discover.found import Ask, Page
 from tasks.discover.tabular import (
     NAMED_SUFFIXES,
@@ -36,15 +37,9 @@ from tasks.discover.tabular import (
 # means a page by the second.
 _ADDRESSES = ("image_url", "photo_url", "media_url", "img_url", "imageurl", "url", "image", "link", "identifier", "src")
 _ALIASES = {
+    **ALIASES,
     "source_id": ("source_id", "photo_id", "image_id", "id"),
-    "group_id": ("group_id",),
-    "taxon": ("taxon", "scientific_name", "scientificname", "taxon_name", "species"),
-    "licence": ("licence", "license", "license_code", "rights"),
-    "creator": ("creator", "photographer", "author", "user_login", "rightsholder", "rights_holder"),
-    "page_url": ("page_url", "page", "source_url", "references", "context_link", "contextlink", "url"),
-    "observed_on": ("observed_on", "eventdate", "date"),
-    "latitude": ("latitude", "lat", "decimallatitude"),
-    "longitude": ("longitude", "lon", "lng", "decimallongitude"),
+    "page_url": (*ALIASES["page_url"], "url"),
 }
 _WHAT = "URL list"
 _QUOTES = "\"'`<>\u201c\u201d\u2018\u2019\u00ab\u00bb"

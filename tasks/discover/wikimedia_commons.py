@@ -85,6 +85,7 @@ class _Answer(BaseModel):
 
 
 _ANSWER = TypeAdapter(_Answer)
+_Query = dict[str, str | int]
 
 
 def problems(_ask: Ask[WikimediaCommonsSource]) -> Iterable[HarvestmanError]:
@@ -99,28 +100,41 @@ def pages(ask: Ask[WikimediaCommonsSource]) -> Iterator[Page]:
     `beyond-limit`.
 
     Raises:
-        SourceError: the query is refused, or the answer has another shape.
+        SourceError: the query is refused, a category holds no file, or the answer has another shape.
         SourceUnavailableError: Commons does not answer, or asks robots to stay away for now.
     """
     source = ask.source
     searches = [[_searched(query)] for query in source.queries] + [[_listed(name)] for name in source.categories]
     with open_api(ask, "wikimedia_commons", advice=_ADVICE) as api:
-        yield from walk(
-            ask, searches, lambda generator, place: _answer(api, source, asked={**generator, **(place or {})})
-        )
+
+        def answer(generator: _Query, place: _Query | None) -> Answer:
+            got = _answer(api, source, asked=generator | (place or {}))
+            if place is None and not got.items and got.onward is None and "gcmtitle" in generator:
+                raise _no_files(str(generator["gcmtitle"]))
+            return got
+
+        yield from walk(ask, searches, answer)
 
 
-def _searched(query: str) -> dict[str, str | int]:
+def _no_files(title: str) -> SourceError:
+    return SourceError(
+        f"Wikimedia Commons has no files in {title}.",
+        hint="Correct `category:`: upper and lower case count behind the first letter. Files of sub-categories are not "
+        "taken: name those, or search for them (`query: 'deepcategory:\"…\"'`).",
+    )
+
+
+def _searched(query: str) -> _Query:
     return {"generator": "search", "gsrsearch": query, "gsrnamespace": 6, "gsrlimit": _PER_PAGE}
 
 
-def _listed(category: str) -> dict[str, str | int]:
+def _listed(category: str) -> _Query:
     title = f"Category:{category.removeprefix('Category:')}"
     return {"generator": "categorymembers", "gcmtitle": title, "gcmtype": "file", "gcmlimit": _PER_PAGE}
 
 
-def _answer(api: Api, source: WikimediaCommonsSource, *, asked: dict[str, str | int]) -> Answer:
-    query: dict[str, str | int] = {
+def _answer(api: Api, source: WikimediaCommonsSource, *, asked: _Query) -> Answer:
+    query: _Query = {
         "action": "query",
         "format": "json",
         "formatversion": 2,
@@ -143,7 +157,7 @@ def _answer(api: Api, source: WikimediaCommonsSource, *, asked: dict[str, str | 
     return Answer(rows, notes, found.onward, None, len(files))
 
 
-def _patiently(api: Api, query: dict[str, str | int]) -> _Answer:
+def _patiently(api: Api, query: _Query) -> _Answer:
     """Ask; where Commons answers, with a success, that it is busy, wait as long as it lags and ask again."""
     for attempt in range(1, _ATTEMPTS + 1):
         found = api.get("", query, _ANSWER)

@@ -36,6 +36,7 @@ from tasks.ingest.plan import parts_folder
 from tasks.ingest.politeness import Politeness
 
 OnRow = Callable[[Row], None]
+OnWait = Callable[[str], None]
 _INSPECTORS = 2  # threads; a decode takes 0.5 ms of a 500 px JPEG, a download a hundred times that
 _AHEAD = 32  # files of this machine copied before the first of them has been looked at
 
@@ -47,6 +48,7 @@ def run_batch(
     config: IngestConfig,
     network: NetworkPolicy,
     on_row: OnRow | None = None,
+    on_wait: OnWait | None = None,
 ) -> dict[str, int]:
     """Fetch, inspect and store every address of the batch file `batch`, once.
 
@@ -59,6 +61,7 @@ def run_batch(
         config: the `ingest:` block.
         network: who we are and where we may go.
         on_row: called with each finished row of the ledger, in the thread that called this.
+        on_wait: called, in any thread, with a sentence on a budget that is used up; default: it is logged.
 
     Returns:
         Addresses by outcome, those of the killed run included.
@@ -66,6 +69,7 @@ def run_batch(
     Raises:
         WorkspaceError: the disk is full or not writable; the rows won so far are kept in the journal.
         BusyError: another process runs this batch.
+        StopError: the run is being stopped; the rows won so far are kept in the journal.
     """
     collection = batch.parent.parent
     addresses = _read_batch(batch)
@@ -78,7 +82,7 @@ def run_batch(
             if url not in done
         ]
         _clear(parts)
-        door = _Door(workspace, config, network, journal, on_row)
+        door = _Door(workspace, config, network, journal, on_row, on_wait)
         with quiet_pillow():
             door.pass_local([address for address in todo if address.local])
             remote = [address for address in todo if not address.local]
@@ -138,12 +142,13 @@ class _Door:
     network: NetworkPolicy
     journal: Journal
     on_row: OnRow | None
+    on_wait: OnWait | None
 
     async def pass_all(self, addresses: list[Address]) -> None:
         """Let every address of the network through, as many at once as the configuration allows."""
         config = self.config
         politeness = Politeness(
-            Spending(self.network),
+            Spending(self.network, say=self.on_wait),
             connections=config.connections,
             per_host=config.per_host,
             max_wait=config.max_wait,

@@ -19,6 +19,7 @@ from tasks.core.files import storing, write_all
 from tasks.core.network import default_port
 from tasks.core.tables import KEPT, TRANSIENT
 from tasks.core.transport import retry_after
+from tasks.core.waiting import paused
 from tasks.ingest.address import invalid
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.politeness import Host, Politeness, backoff
@@ -65,7 +66,7 @@ class Fetcher:
             asked += result.attempts
             if attempt == last or result.outcome not in TRANSIENT or origin.closed:
                 break
-            await asyncio.sleep(backoff(attempt, self.config.max_wait))
+            await paused(backoff(attempt, self.config.max_wait))
         return replace(result, attempts=asked)
 
     def _host(self, url: httpx.URL) -> Host:
@@ -89,7 +90,7 @@ class Fetcher:
         httpx-aiohttp sends as a chunked body, which servers answer with 400.
         """
         host = self._host(url)
-        async with self.politeness.turn(host) as turn:
+        async with self.politeness.turn(host, url.path) as turn:
             if host.closed:
                 return Fetched(*host.closed, attempts=0)
             answer: httpx.Response | None = None

@@ -21,7 +21,6 @@ from tasks.core.archives import one_pass
 from tasks.core.errors import StopError
 from tasks.core.files import storing
 from tasks.core.fingerprint import fingerprint
-from tasks.core.identity import photo_identity
 from tasks.core.tables import (
     CANDIDATES,
     LOCAL_SOURCES,
@@ -130,13 +129,12 @@ def parts_folder(workspace: Workspace, collection: str) -> Path:
 def _addresses(collection: Path, config: IngestConfig, labels: tuple[str, ...] | None) -> pl.DataFrame:
     """Return one row per photo: its url, its first label, accepted (by licence), local (a file of this machine).
 
-    A photo that several sources offer is accepted when any of them states an accepted licence. It is read from this
-    machine only where a source that reads this machine has named it: a list of addresses cannot.
+    Of the licences that several sources state for a photo, the narrowest counts. A photo is read from this machine
+    only where a source that reads this machine has named it: a list of addresses cannot.
     """
-    offered = read_shards(collection / "candidates", CANDIDATES)
     licences = [licence.lower() for licence in config.licences] if config.licences != "any" else None
     fits = pl.lit(value=True) if licences is None else pl.col("licence").str.to_lowercase().is_in(licences)
-    accepted = offered.filter(fits).select(photo_identity(pl.col("url"))).to_series().unique()
+    offered = read_shards(collection / "candidates", CANDIDATES)
     own = pl.col("source").is_in(LOCAL_SOURCES) & pl.col("url").str.starts_with(local.SCHEME)
     files = offered.filter(own)["url"].unique()
     candidates = read_candidates(collection)
@@ -146,7 +144,7 @@ def _addresses(collection: Path, config: IngestConfig, labels: tuple[str, ...] |
         candidates.select(
             "url",
             "label",
-            pl.col("photo").is_in(accepted.implode()).alias("accepted"),
+            fits.fill_null(value=False).alias("accepted"),
             pl.col("url").is_in(files.implode()).alias("local"),
         )
         .group_by("url")

@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tasks.core.spending import Spending
+from tasks.core.waiting import heed, paused
 
 GIVE_UP_AFTER = 12  # connections failing in a row, none succeeding between: the host is down
+_LOOK = 60.0  # seconds after which a wait for a budget is reckoned anew
 _FIRST_PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
 
 
@@ -65,32 +67,52 @@ class Politeness:
         return self._hosts.setdefault((name, port), Host(name, port, asyncio.Semaphore(self.per_host)))
 
     @asynccontextmanager
-    async def turn(self, host: Host) -> AsyncIterator[Turn]:
+    async def turn(self, host: Host, path: str = "") -> AsyncIterator[Turn]:
         """Wait for a turn at `host` and hold it for the block. At a host that is closed there is nothing to wait for.
+
+        Args:
+            host: the host.
+            path: of the address, which may tell the budget it belongs to.
 
         Raises:
             WorkspaceError: what is spent cannot be written down.
+            StopError: the run is being stopped.
         """
+        heed()
         clock = asyncio.get_running_loop().time
         async with host.slots:
             while True:
-                while (pause := host.resume_at - clock()) > 0 and not host.closed:  # noqa: ASYNC110 - it may grow
-                    await asyncio.sleep(pause)
+                while (pause := host.resume_at - clock()) > 0 and not host.closed:
+                    await paused(pause)
                 async with self._all:
                     if host.closed:
                         yield Turn()
                         return
                     if host.resume_at > clock():  # told to wait meanwhile
                         continue
-                    wait, ticket = self.spending.take(host.name, host.port)
+                    wait, ticket = await self._take(host, path)
                     if not wait:
                         turn = Turn()
                         try:
-                            yield turn
+                            if host.resume_at <= clock():
+                                yield turn
+                                return
                         finally:
-                            self.spending.answered(host.name, host.port, ticket, received=turn.received)
-                        return
-                    host.resume_at = max(host.resume_at, clock() + wait)  # others wait with it, out of the way
+                            await self._give_back(host, path, ticket=ticket, received=turn.received)
+                        continue  # told to wait meanwhile
+                    host.resume_at = max(
+                        host.resume_at, clock() + min(wait, _LOOK)
+                    )  # others wait with it, out of the way
+
+    async def _take(self, host: Host, path: str) -> tuple[float, int | None]:
+        if self.spending.network.budget(host.name, host.port, path) is None:
+            return 0.0, None
+        # In a thread: another process may hold the file for seconds.
+        return await asyncio.to_thread(self.spending.take, host.name, host.port, path)
+
+    async def _give_back(self, host: Host, path: str, *, ticket: int | None, received: int) -> None:
+        if ticket is not None:
+            await asyncio.to_thread(self.spending.answered, host.name, host.port, ticket, received=received, path=path)
 
     def pause(self, host: Host, seconds: float, outcome: str) -> None:
         """Keep a Retry-After: nobody asks `host` before then, or at all in this batch if it is too long."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.core.archives import bodies, kind, members, one_pass, read_member
+from tasks.core.archives import bodies, gunzipped, kind, members, one_pass, read_member
 from tasks.core.errors import ImageRefusedError, SourceError
 
 Content = dict[str, bytes]
@@ -96,6 +96,21 @@ def test_a_member_that_is_missing_or_too_large_is_one_clear_error(tmp_path: Path
         read_member(path, "other.csv", limit=10)
     with pytest.raises(SourceError, match="more than 999 bytes"):
         read_member(path, "meta.csv", limit=999)
+
+
+def test_what_gzip_has_packed_in_several_pieces_comes_back_whole() -> None:
+    pieces = [noise(1) * 200, b"", b"end"]
+    assert gunzipped(b"".join(map(gzip.compress, pieces)), limit=600_003) == b"".join(pieces)
+
+
+def test_a_gzip_bomb_is_stopped_on_the_way(peak: Peak) -> None:
+    content = gzip.compress(bytes(300_000_000), 9)
+    tracemalloc.reset_peak()
+    with pytest.raises(ImageRefusedError, match=f"too-large: more than {100 * len(content):,} bytes"):
+        gunzipped(content, limit=1 << 40)
+    with pytest.raises(ImageRefusedError, match="too-large: more than 2,000,000 bytes"):
+        gunzipped(content, limit=2_000_000)
+    assert peak() < 70_000_000  # a hundred times 0.3 MB, and room for the buffer to grow
 
 
 def test_names_that_leave_the_folder_and_what_is_no_file_are_refused(tmp_path: Path) -> None:

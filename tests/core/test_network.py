@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.network import BUDGETS, NetworkPolicy, literal, refusal
+from tasks.core.network import BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal
 
 FORBIDDEN = [
     "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -57,3 +57,42 @@ def test_the_page_on_budgets_has_the_figures_of_the_code() -> None:
         told += [f"{amount / 1e9:g} GB a{'n' * (word == 'hour')} {word}" for word, amount in budget.bytes if amount]
         assert ", ".join(told) in line
         assert ", ".join(budget.hosts) in line
+
+
+def named(policy: NetworkPolicy, host: str, path: str = "") -> str | None:
+    found = policy.budget(host, 443, path)
+    return found[0] if found else None
+
+
+def test_a_budget_holds_for_every_spelling_of_its_hosts() -> None:
+    budget = Budget(hosts=("Images.Museum.example", "cdn.museum.example.:443"), requests=Requests(second=1))
+    policy = NetworkPolicy(user_agent="t", budgets={"museum": budget})
+    for host in ("images.museum.example", "IMAGES.museum.example.", "cdn.museum.example", "Cdn.museum.example."):
+        assert named(policy, host) == "museum"
+    assert named(policy, "museum.example") is None
+    assert named(policy, "api.inaturalist.org.") == "inaturalist-api"
+
+
+def test_a_budget_of_the_settings_comes_before_ours_of_the_same_host() -> None:
+    budget = Budget(hosts=("api.gbif.org",), requests=Requests(minute=5))
+    policy = NetworkPolicy(user_agent="t", budgets={"slow": budget})
+    assert policy.budget("api.gbif.org", 443) == ("slow", budget)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("inaturalist-open-data.s3.amazonaws.com", "/photos/1/a.jpg", "inaturalist-photos"),
+        ("inaturalist-open-data.s3.us-east-1.amazonaws.com", "/photos/1/a.jpg", "inaturalist-photos"),
+        ("inaturalist-open-data.s3-us-east-1.amazonaws.com", "", "inaturalist-photos"),
+        ("inaturalist-open-data.s3.dualstack.us-east-1.amazonaws.com", "", "inaturalist-photos"),
+        ("s3.amazonaws.com", "/inaturalist-open-data/photos/1/a.jpg", "inaturalist-photos"),
+        ("S3.us-east-1.amazonaws.com", "/inaturalist-open-data/photos/1/a.jpg", "inaturalist-photos"),
+        ("s3.amazonaws.com", "/another/inaturalist-open-data/1.jpg", None),
+        ("another.s3.amazonaws.com", "/inaturalist-open-data/1.jpg", None),
+        ("s3.amazonaws.com", "", None),
+        ("inaturalist-open-data.s3.amazonaws.com.evil.example", "/photos/1/a.jpg", None),
+    ],
+)
+def test_a_bucket_has_one_budget_whatever_its_address(host: str, path: str, name: str | None) -> None:
+    assert named(NetworkPolicy(user_agent="t"), host, path) == name

@@ -3,15 +3,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import WorkspaceError
 from tasks.core.network import BUDGETS, Budget, NetworkPolicy
+from tasks.core.processes import place
 from tasks.core.spending import Spending
 
 HOST, PORT = "api.example", 443
@@ -281,3 +284,39 @@ def test_what_no_window_reaches_back_to_is_forgotten(tmp_path: Path) -> None:
         for _ in range(300):
             take(spending)
     assert spent.stat().st_size <= 1.5 * full
+
+
+def rows(spent: Path) -> int:
+    with closing(sqlite3.connect(spent)) as db:
+        return int(db.execute("select count(*) from requests").fetchone()[0])
+
+
+def test_no_longer_is_kept_than_the_longest_window_of_the_budget(tmp_path: Path) -> None:
+    clock, spent = Clock(), tmp_path / "spent.db"
+    spending = Spending(policy({"requests": {"second": 500, "minute": 500}, "bytes": {"hour": GB}}, spent), clock)
+    for _ in range(100):
+        take(spending)
+    clock.now += 61
+    take(spending)
+    assert rows(spent) == 1
+
+
+def test_a_take_is_quick_when_a_whole_day_is_kept(tmp_path: Path) -> None:
+    kept, spent = 300_000, tmp_path / "spent.db"
+    spending = Spending(policy({"requests": {"second": 20, "day": 1_000_000}}, spent))
+    take(spending)
+    now = time.time()
+    with closing(sqlite3.connect(spent)) as db, db:
+        old = (("test", "x", 1, now - 2 - n / 4, now - 2 - n / 4) for n in range(kept))
+        db.executemany("insert into requests (budget, place, pid, asked, answered) values (?, ?, ?, ?, ?)", old)
+    began = time.process_time()
+    for _ in range(10):
+        assert spending.take(HOST, PORT)[0] == 0
+    # 40 ms and more each, where no index helps; the day's window alone walks its index, where it is nearly used up.
+    assert (time.process_time() - began) / 10 < 0.02
+
+
+def test_a_place_is_of_one_start_of_one_machine() -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    if boot.exists():
+        assert boot.read_text().strip() in place()

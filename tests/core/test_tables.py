@@ -88,3 +88,22 @@ def test_two_classes_that_claim_one_photo_share_its_address(tmp_path: Path) -> N
     offered(tmp_path, "inaturalist", url=PHOTO, group_id="inaturalist:1")
     offered(tmp_path, "gbif", url=SAME, label="y")
     assert read_candidates(tmp_path).select("url", "label").rows() == [(PHOTO, "x"), (PHOTO, "y")]
+
+
+def test_of_several_licences_of_a_photo_the_narrowest_counts_with_its_creator(tmp_path: Path) -> None:
+    offered(tmp_path, "inaturalist", url=PHOTO, group_id="inaturalist:1", licence="cc-by", creator="ana")
+    offered(tmp_path, "gbif", url=SAME, licence="CC-BY-NC", creator="Ana Lopes")
+    offered(tmp_path, "url_list", url=SAME, creator="nobody")
+    (row,) = read_candidates(tmp_path).to_dicts()
+    assert (row["url"], row["licence"], row["creator"]) == (PHOTO, "CC-BY-NC", "Ana Lopes")
+    offered(tmp_path, "folder", url=SAME, licence="museum's own")  # unknown: narrower still
+    assert read_candidates(tmp_path)["licence"].to_list() == ["museum's own"]
+
+
+def test_the_names_of_shards_decide_nothing(tmp_path: Path) -> None:
+    rows = [{"url": "http://a.org/1", "source": "s", "source_id": "1", "taxon": taxon} for taxon in ("b", "a", "c")]
+    for place, order in (("one", rows), ("two", rows[::-1])):
+        for number, row in enumerate(order):
+            frame = conform(pl.DataFrame([row | {"label": "x"}]), CANDIDATES)
+            write_table(frame, tmp_path / place / "candidates" / f"{number}.parquet")
+    assert read_candidates(tmp_path / "one").equals(read_candidates(tmp_path / "two"))

@@ -70,3 +70,8 @@ def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:
     assert header("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert header("soon") is None
     assert retry_after(httpx.Response(429)) is None
+
+
+@pytest.mark.parametrize("text", ["²", "-5", "soon", "Mon, 01 Jan 99999 00:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
+    assert retry_after(httpx.Response(429, headers=[(b"Retry-After", text.encode("latin-1"))])) is None

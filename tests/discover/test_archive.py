@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import tarfile
 import zipfile
@@ -54,6 +55,16 @@ def make(path: Path, members: dict[str, str]) -> Path:
 @pytest.fixture(params=["x.zip", "x.tar", "x.tar.gz"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def test_a_packed_table_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"image,label\n" + b"1,x\n" * 5_000_000, 9)
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("1.png", "x")
+        packed.writestr("meta.csv.gz", bomb)
+    with pytest.raises(SourceError, match=r"meta\.csv\.gz cannot be unpacked"):
+        read(path, table="meta.csv.gz", image="{image}.png", label="label")
 
 
 def test_rows_of_the_archives_own_table_find_their_images(tmp_path: Path, name: str) -> None:

@@ -234,6 +234,16 @@ def test_an_archive_that_cannot_be_used_says_why(archive: Path, content: str, wh
         read(archive)
 
 
+def test_a_description_too_long_to_be_one_is_refused(archive: Path) -> None:
+    path, text = archive.with_suffix(".zip"), (archive / "meta.xml").read_text()
+    with zipfile.ZipFile(path, "w") as packed:
+        for file in archive.glob("*.txt"):
+            packed.write(file, file.name)
+        packed.writestr("meta.xml", text.replace("<core", f"<!--{'x' * (1 << 20)}--><core"))
+    with pytest.raises(SourceError, match=r"meta\.xml in the archive .* cannot be read\.\ntoo-large"):
+        read(path)
+
+
 def test_a_folder_without_meta_xml_says_so(archive: Path) -> None:
     (archive / "meta.xml").unlink()
     with pytest.raises(SourceError, match=r"There is no Darwin Core file .*meta\.xml"):

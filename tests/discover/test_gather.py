@@ -104,6 +104,53 @@ def test_a_draft_that_has_grown_old_is_begun_anew(shard: Path) -> None:
     assert shelf.served == [0, 3, 0, 3, 6, 9]
 
 
+def test_what_an_unfinished_search_found_counts_and_is_not_bought_again(shard: Path) -> None:
+    shelf = Shelf(rows(10), fails_after=2)
+    with pytest.raises(SourceUnavailableError):
+        gather(ask(SEARCH), shelf, shard, now=NOW)
+    assert len(urls(shard)) == 6
+
+    shelf.fails_after = 3
+    with pytest.raises(SourceUnavailableError):
+        gather(ask(SEARCH), shelf, shard, now=NOW + timedelta(days=8))
+    shelf.fails_after = None
+    gather(ask(SEARCH), shelf, shard, now=NOW + timedelta(days=15))
+
+    assert shelf.served == [0, 3, 6, 9]
+    assert len(urls(shard)) == 10
+
+
+def test_a_source_whose_question_is_edited_is_another_and_when_it_is_asked_is_no_part_of_it(tmp_path: Path) -> None:
+    assert shard_path(tmp_path, ask()) != shard_path(tmp_path, ask(LISTING.model_copy(update={"limit": 5})))
+    for source in (LISTING, SEARCH):
+        later = source.model_copy(update={"refresh_days": 3})
+        assert shard_path(tmp_path, ask(source)) == shard_path(tmp_path, ask(later))
+
+
+def test_a_higher_limit_of_a_search_is_asked_at_once_and_keeps_what_was_found(shard: Path) -> None:
+    gather(ask(SEARCH), Shelf(rows(3)), shard, now=NOW)
+    more = ask(SEARCH.model_copy(update={"limit": 500}))
+    assert gather(more, Shelf([row(8)]), shard, now=NOW + timedelta(hours=1)).asked
+    assert len(urls(shard)) == 4
+    assert shard_path(shard, more) == shard_path(shard, ask(SEARCH))
+
+
+def test_all_changes_are_read_whatever_the_limit(shard: Path) -> None:
+    some = ask(LISTING.model_copy(update={"limit": 7}))
+    gather(some, Shelf(rows(6)), shard, now=NOW)
+    changes = Shelf(rows(12))
+    gather(some, changes, shard, now=NOW + timedelta(days=2))
+    assert changes.served == [0, 3, 6, 9]
+    assert len(urls(shard)) == 7
+
+
+def test_a_damaged_shard_is_said_with_what_to_do(shard: Path) -> None:
+    gather(ask(), Shelf(rows(3)), shard, now=NOW)
+    shard.write_bytes(b"no parquet")
+    with pytest.raises(SourceError, match="Delete this file"):
+        gather(ask(), Shelf(rows(3)), shard, now=NOW + timedelta(days=40))
+
+
 def test_a_listing_is_asked_for_changes_that_replace_whole_observations(shard: Path) -> None:
     before = [row(1, group_id="g:1"), row(2, group_id="g:1"), row(3, group_id="g:3")]
     gather(ask(), Shelf(before), shard, now=NOW)
@@ -161,6 +208,35 @@ def test_a_changed_file_in_a_folder_is_noticed(shard: Path, tmp_path: Path) -> N
     gather(ask(source), Shelf(rows(1), paged=False), shard, now=NOW)
     assert not gather(ask(source), Shelf(rows(1), paged=False), shard, now=NOW).asked
     (tmp_path / "photos" / "deep" / "b.jpg").write_bytes(b"2")
+    assert gather(ask(source), Shelf(rows(2), paged=False), shard, now=NOW).asked
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(shard: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("one\n")
+
+    class Growing(Shelf):
+        def pages(self, ask: Ask[Any]) -> Iterator[Page]:
+            path.write_text("one\ntwo\n")
+            yield from super().pages(ask)
+
+    source = UrlListSource(source="url_list", path=path)
+    gather(ask(source), Growing(rows(1), paged=False), shard, now=NOW)
+    assert gather(ask(source), Shelf(rows(2), paged=False), shard, now=NOW).asked
+
+
+def test_a_file_added_to_a_linked_folder_is_noticed_and_a_link_that_leads_back_does_no_harm(
+    shard: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos")
+    source = FolderSource(source="folder", path=tmp_path / "photos")
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(b"1")
+    gather(ask(source), Shelf(rows(1), paged=False), shard, now=NOW)
+    assert not gather(ask(source), Shelf(rows(1), paged=False), shard, now=NOW).asked
+    (tmp_path / "elsewhere" / "b.jpg").write_bytes(b"2")
     assert gather(ask(source), Shelf(rows(2), paged=False), shard, now=NOW).asked
 
 

@@ -278,6 +278,7 @@ def test_changes_replace_what_was_said_and_what_offers_nothing_any_more_goes(tmp
     api.asked.clear()
     gather(asking(api), gbif, shard, now=NOW + timedelta(days=5))
     assert api.asked[0].params["lastInterpreted"] == "2026-04-30,*"
+    assert "mediaType" not in api.asked[0].params  # would hide the records that have lost their pictures
     assert sorted(url[19:-4] for url in pl.read_parquet(shard)["url"]) == ["1b", "3", "4", "5"]
 
 

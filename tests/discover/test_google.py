@@ -8,10 +8,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import polars as pl
@@ -252,6 +254,15 @@ def test_results_that_are_said_to_be_small_are_left_out_and_those_of_unknown_siz
     assert notes == Counter({"rows": 4, "too-small-stated": 1})
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_no_page_is_bought_behind_two_of_which_min_side_refuses_all(provider: str) -> None:
+    google = Google(*({"url": f"https://x.org/{number}.jpg", "side": 100} for number in range(1000)))
+    frame, notes = found(google, provider=provider, min_side=500, languages=("pt", "en"))
+    assert frame.is_empty()
+    assert len(google.asked) == 4
+    assert notes["too-small-stated"] == notes["rows"] > 0
+
+
 def test_googles_own_copies_are_measured_by_their_own_size() -> None:
     copy = {"url": None, "side": 3000, "thumbnail": THUMBNAIL.format(1)}  # the copy's sides are 100 pixels
     frame, notes = found(Google(copy), thumbnails=True, min_side=101)
@@ -328,6 +339,17 @@ def test_refusals_say_what_to_do_and_never_show_a_key(
     assert any(record.name == "httpx" for record in caplog.records)
     assert KEY not in repr(caught.getrepr(style="long", showlocals=False)) + str(caught.value) + caplog.text
     assert KEY not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+@pytest.mark.parametrize("form", [str, quote, quote_plus, lambda key: quote(key, safe="")])
+def test_an_error_of_serpapi_shows_no_key_however_it_is_written(form: Callable[[str], str]) -> None:
+    key = "ab+c/d=="
+    body = {"error": f"Invalid query: /search?api_key={form(key)}&q=spider"}
+    ask = replace(
+        asked(lambda _: httpx.Response(200, json=body), provider="serpapi"), keys={"serpapi-key": SecretStr(key)}
+    )
+    with pytest.raises(SourceError, match="api_key=…&q=spider"):
+        list(google.pages(ask))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

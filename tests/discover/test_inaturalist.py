@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -355,7 +356,7 @@ def test_silence_names_the_address() -> None:
         raise httpx.ReadTimeout("no answer", request=request)
 
     with pytest.raises(SourceUnavailableError, match=r"http://127\.0\.0\.1:1/v1/observations does not answer"):
-        told(silent)
+        list(inaturalist.pages(replace(asking(silent), attempts=1)))
 
 
 def test_a_query_that_is_refused_says_with_what_words_and_which_fields_to_check() -> None:
@@ -382,7 +383,7 @@ def test_an_answer_that_repeats_itself_does_not_loop_for_ever() -> None:
 
 def test_an_api_at_a_private_address_is_blocked_unless_allowed() -> None:
     def first(network: NetworkPolicy) -> Iterator[Page]:
-        return inaturalist.pages(Ask(INaturalistSource(source="inaturalist", taxon=3), "x", network))
+        return inaturalist.pages(Ask(INaturalistSource(source="inaturalist", taxon=3), "x", network, attempts=1))
 
     with pytest.raises(BlockedAddressError):
         next(first(NETWORK))

@@ -59,7 +59,7 @@ def test_a_row_becomes_a_photo_with_all_that_the_export_tells(export: Path) -> N
     assert page.notes == {"rows": 4, "without-image": 1}
 
 
-@pytest.mark.parametrize(("size", "name"), [("original", "original.JPG"), ("square", "square.JPG")])
+@pytest.mark.parametrize(("size", "name"), [("original", "original.JPG?15"), ("square", "square.JPG?15")])
 def test_only_the_size_word_of_an_address_is_swapped(export: Path, size: str, name: str) -> None:
     assert f"{OPEN}/20/{name}" in read(export, photo_size=size).candidates["url"].to_list()
 

@@ -266,6 +266,14 @@ def test_a_download_that_broke_off_is_told(dump: Path) -> None:
         photos(dump)
 
 
+def test_a_folders_name_is_no_pattern(tmp_path: Path) -> None:
+    folder = write(tmp_path / "dump [2024] *")
+    assert photos(folder, taxon="Latrodectus mactans", photos="first") == ["31"]
+    taxa = pl.read_csv((folder / "taxa.csv").read_bytes(), separator="\t", quote_char=None)
+    taxa.write_parquet(folder / "taxa.parquet")
+    assert photos(folder, taxon="Latrodectus mactans", photos="first") == ["31"]
+
+
 def test_missing_folders_and_tables_are_known_beforehand(dump: Path, tmp_path: Path) -> None:
     (problem,) = problems(ask(tmp_path / "none"))
     assert "no folder" in str(problem)

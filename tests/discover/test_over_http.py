@@ -218,6 +218,7 @@ def test_a_refused_key_is_said_and_never_shown(
     with pytest.raises(SourceError) as error:
         asked(question(rehearsal, source, "moths", keys=wrong), tmp_path / "shard.parquet")
     assert "HTTP 40" in str(error.value)
+    assert "wrong" not in str(error.value)
     log = (rehearsal.site / LOG).read_text(encoding="utf-8")
     assert "=wrong" not in log
     assert "a+key" not in log

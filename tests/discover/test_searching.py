@@ -83,9 +83,42 @@ def test_an_engine_that_shows_the_same_for_ever_is_left_alone() -> None:
     assert engine.asked == [("a", None), ("a", 3), ("a", 6), ("b", None)]
 
 
+@pytest.mark.parametrize(("paid", "pages"), [(True, [0, 1, 0, 1, 0, 0, 0]), (False, [0, 1, 0, 1, 0, 0, 0, 0, 1])])
+def test_what_is_paid_for_ends_after_two_pages_of_which_nothing_is_taken(paid: bool, pages: list[int]) -> None:
+    shown = [0, 1, 0, 1, 0, 0, 0, 0, 1]  # rows taken of each page's three results
+
+    def engine(_search: str, place: Any) -> Answer:  # noqa: ANN401 - as the engine
+        at = place or 0
+        rows = [{"url": f"https://x.org/{at}/{row}"} for row in range(shown[at])]
+        return Answer(rows, Counter(rows=3), at + 1 if at + 1 < len(shown) else None, items=3 if at != 4 else 0)
+
+    assert [page.candidates.height for page in walk(ask(), [["a"]], engine, paid=paid)] == pages
+
+
 def test_a_page_that_leads_to_itself_is_an_error() -> None:
     def stuck(_search: str, _place: Any) -> Answer:  # noqa: ANN401 - as the engine
         return Answer([], Counter(), {"gsroffset": 50})
 
     with pytest.raises(SourceError, match="does not go forward"):
         list(walk(ask(), [["a"]], stuck))
+
+
+def test_a_refused_query_is_told_when_the_others_have_been_asked() -> None:
+    engine = Engine(a=range(2), c=range(20, 22))
+
+    def answer(search: str, place: Any) -> Answer:  # noqa: ANN401 - as the engine
+        if search.startswith("bad"):
+            raise SourceError(f"{search} is refused.")
+        return engine(search, place)
+
+    found: list[Page] = []
+    with pytest.raises(SourceError, match="bad is refused"):  # noqa: PT012 - what came before the error counts
+        for page in walk(ask(), [["a"], ["bad"], ["c"]], answer):
+            found.append(page)  # noqa: PERF402 - one by one: the error must not lose those before it
+    assert numbers(found) == [0, 1, 20, 21]
+    assert found[-1].notes["refused-queries"] == 1
+
+    engine.asked.clear()
+    with pytest.raises(SourceError, match="bad2"):
+        list(walk(ask(), [["bad"], ["bad2"], ["c"]], answer))
+    assert engine.asked == []  # two in a row: it is the key, not the query

@@ -142,6 +142,8 @@ def test_json_lines_and_parquet_become_text_too(tmp_path: Path) -> None:
         (b"a,b\n1,2\n", "t.jsonl", "is not JSON lines"),
         (b"[1, 2]", "t.json", "is not JSON lines"),
         (b"a,b\n1,2\n", "t.csv.gz", "cannot be unpacked"),
+        pytest.param(gzip.compress(b"a,b\n1,2\n")[:-3], "t.csv.gz", "cannot be unpacked", id="cut"),
+        pytest.param(gzip.compress(b"1,2\n" * 2_000_000, 9), "t.csv.gz", "cannot be unpacked", id="bomb"),
     ],
 )
 def test_what_is_no_table_is_refused_with_its_name(content: bytes, name: str, what: str) -> None:

@@ -3,11 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-import pytest
 from prefect.logging import disable_run_logger
-from prefect.states import Failed
 
-from tasks.core.errors import SourceError, SourceUnavailableError
 from tasks.core.network import NetworkPolicy
 from tasks.core.tables import CANDIDATES
 from tasks.discover.config import UrlListSource
@@ -37,9 +34,5 @@ def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) 
     assert pl.read_parquet(shard)["url"].to_list() == ["http://a.org/3"]
 
 
-@pytest.mark.parametrize(("error", "again"), [(SourceUnavailableError("down"), True), (SourceError("wrong"), False)])
-def test_only_errors_that_may_pass_are_retried(error: Exception, again: bool) -> None:
-    assert discover_source.retries == 2
-    condition = discover_source.retry_condition_fn
-    assert condition is not None
-    assert condition(discover_source, None, Failed(data=error)) is again  # type: ignore[arg-type]
+def test_prefect_asks_nothing_again_that_a_site_has_asked_to_rest_from() -> None:
+    assert not discover_source.retries

@@ -199,6 +199,14 @@ def test_a_lagging_site_is_waited_for_and_a_wrong_query_is_not(wrap: Callable[[J
         pages(lambda _: httpx.Response(200, json=wrap(wrong)))
 
 
+def test_a_category_without_a_file_is_an_error_and_one_whose_files_are_not_taken_is_none() -> None:
+    with pytest.raises(SourceError, match="no files in Category:Typo") as caught:
+        pages(Commons(Typo=[]), category="Typo")
+    assert "sub-categories" in caught.value.hint
+    (page,) = pages(Commons(Drawings=[file(1, mime="image/svg+xml")]), category="Drawings")
+    assert page.notes == Counter({"rows": 1, "not-an-image": 1})
+
+
 def test_nothing_found_is_no_error_and_another_shape_is() -> None:
     (page,) = pages(Commons(spider=[]))
     assert page.candidates.is_empty()
