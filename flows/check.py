@@ -5,6 +5,7 @@ Reads the recipe's files and the first page of each API; writes what was spent o
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,11 +22,12 @@ from flows.keys import find_keys
 from flows.preflight import problems
 from flows.recipe import MIN_CLASSES, Recipe, name_fault
 from flows.settings import Settings
-from tasks.core.errors import DataError, HarvestmanError, ServerUnavailableError
+from tasks.core.errors import DataError, HarvestmanError, RecipeError, ServerUnavailableError
 from tasks.discover.forecast import Forecast, Offer, forecast
 from tasks.discover.found import Ask, told_once
 
 MANY = 30  # classes shown one by one
+_NAMED = 5  # classes named in a message
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Checked:
                     "images": offer.images,
                     "exact": offer.exact,
                     "licences": offer.licences,
+                    "notes": offer.notes,
                     "gigabytes": round(offer.bytes / 1e9, 3),
                     "hours": round(offer.hours, 2),
                     "problems": [error.what for error in offer.problems],
@@ -95,9 +98,11 @@ def look(
         if offer.asked and say:
             say(f"{ask.name}: {sum(offer.images.values())} images" if not offer.problems else f"{ask.name}: no answer")
 
-    outlook = forecast(asks, labels=recipe.labels, offline=offline, on_offer=told)
+    licences = None if recipe.ingest.licences == "any" else recipe.ingest.licences
+    outlook = forecast(asks, labels=recipe.labels, licences=licences, offline=offline, on_offer=told)
     pairs = zip(asks, outlook.offers, strict=True)
     found += told_once((ask.name, error) for ask, offer in pairs for error in offer.problems)
+    found += _unheard(recipe, asks, outlook)
     found += _too_little(recipe, outlook)
     return Checked(recipe, tuple(asks), outlook, tuple(found))
 
@@ -115,10 +120,46 @@ def _too_little(recipe: Recipe, outlook: Forecast) -> list[HarvestmanError]:
         )
     if fault := name_fault(list(outlook.images)):
         found.append(DataError(fault, hint="Rename or merge it with `labels.merge`."))
-    complete = not any(offer.problems for offer in outlook.offers)
-    if complete and outlook.images and len(outlook.images) < MIN_CLASSES:
-        found.append(DataError("Only one class is large enough; a classifier needs two."))
+    complete = all(offer.asked and not offer.problems for offer in outlook.offers)
+    if complete and len(outlook.images) < MIN_CLASSES:
+        found.append(_too_few_classes(recipe, outlook))
     return found
+
+
+def _too_few_classes(recipe: Recipe, outlook: Forecast) -> DataError:
+    sizes = Counter(outlook.images | outlook.left_out)
+    offered = ", ".join(f"{name}: {count}" for name, count in sizes.most_common(_NAMED)) or "no class at all"
+    more = f" and {len(sizes) - _NAMED} more" if len(sizes) > _NAMED else ""
+    enough = "Only one class is" if outlook.images else "No class is"
+    return DataError(
+        f"{enough} large enough; a classifier needs {MIN_CLASSES}.",
+        received=f"{offered}{more}; labels.min_images is {recipe.labels.min_images}",
+        hint="Lower `labels.min_images`, add sources, or widen `ingest.licences`, if images are left out by it.",
+    )
+
+
+def _unheard(recipe: Recipe, asks: list[Ask[Any]], outlook: Forecast) -> list[HarvestmanError]:
+    """Return a problem for each class of labels.drop and labels.merge that no source tells: a slip of the pen.
+
+    Nothing is said while a source has not told all its classes yet.
+    """
+    offers = [offer for ask, offer in zip(asks, outlook.offers, strict=True) if ask.label is None]
+    known = sorted({name for offer in offers for name in offer.told})
+    if not known or not all(offer.exact and offer.asked and not offer.problems for offer in offers):
+        return []
+    parts = [(part, f"labels.merge.{whole}") for whole, of in recipe.labels.merge.items() for part in of]
+    wanted = [*((name, "labels.drop") for name in recipe.labels.drop), *parts]
+    return [_slip(name, place, known) for name, place in wanted if name not in known]
+
+
+def _slip(name: str, place: str, known: list[str]) -> RecipeError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return RecipeError(
+        f"No source tells the class {name!r} of {place}{f'; did you mean {near[0]!r}?' if near else '.'}",
+        received=f"classes told: {', '.join(known[:_NAMED])}{more}",
+        hint=f"Mend the name in `{place}`, or take it out.",
+    )
 
 
 def show(checked: Checked, console: Console) -> None:
@@ -127,7 +168,7 @@ def show(checked: Checked, console: Console) -> None:
     console.print(Text(f"{checked.recipe.name}: {len(images)} classes", style="bold"), soft_wrap=True)
     if len(images) > MANY or checked.recipe.sources:
         _line(", ".join(f"{name} {count:,}" for name, count in images.items()), console)
-    table = Table("class", "source", "images", "licences", "GB", "hours", box=None, pad_edge=False)
+    table = Table("class", "source", "images", "licences", "GB", "hours", "left out", box=None, pad_edge=False)
     for ask, offer in zip(checked.asks, checked.outlook.offers, strict=True):
         table.add_row(*_row(ask, offer), style="red" if offer.problems else None)
     console.print(table)
@@ -156,6 +197,7 @@ def _row(ask: Ask[Any], offer: Offer) -> tuple[str, ...]:
         "see below" if offer.problems else shown if offer.asked else "not asked",
         f"{offer.bytes / 1e9:.2f}",
         f"{offer.hours:.2f}",
+        ", ".join(f"{number:,} {reason}" for reason, number in Counter(offer.notes).most_common()),
     )
 
 

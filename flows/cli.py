@@ -63,13 +63,17 @@ def main() -> None:
         _fail(error)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
-            err.print("Stopped. What is stored stays stored: the same command goes on from there.")
+            _stopped()
         raise
     except Exception as error:  # a lost server comes in many types; what is not one is raised again
         translated = _server_error(error)
         if translated is None:
             raise
         _fail(translated)
+
+
+def _stopped() -> None:
+    err.print("Stopped. What is stored stays stored: the same command goes on from there.")
 
 
 def _fail(error: HarvestmanError) -> None:
@@ -115,10 +119,12 @@ def run(recipe: RecipeFile, retry: Retry = "", train_on: TrainOn = None, verbose
 def check(recipe: RecipeFile, offline: Offline = False, as_json: Json = False) -> None:
     """Say what a recipe will bring, cost and take, and whether it can run here, before anything is fetched."""
     from flows.check import look, show
+    from flows.guard import guarding
     from flows.recipe import load_recipe
 
-    say = None if as_json else _whisper
-    checked = look(load_recipe(recipe), recipe, _settings(), offline=offline, say=say)
+    with guarding(None, _tell, stopped=_stopped):  # a site may take minutes to answer
+        say = None if as_json else _whisper
+        checked = look(load_recipe(recipe), recipe, _settings(), offline=offline, say=say)
     if as_json:
         out.print_json(json.dumps(checked.as_json()))
     else:
@@ -261,7 +267,7 @@ def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> 
     from flows.summary import Standing, show, summarise
 
     show_on(err)
-    with guarding(Settings().prefect_api_url, _tell):
+    with guarding(Settings().prefect_api_url, _tell, stopped=_stopped):
         pipeline(str(recipe), train_on=train_on, retry=retry)
     show(summarise(Standing(loaded, Settings().folders)), out)
 

@@ -20,8 +20,9 @@ from flows.context import Context, open_context, run_name
 from flows.keys import find_keys
 from flows.progress import Follower, following, say
 from flows.recipe import MIN_CLASSES, name_fault
+from flows.summary import MISSING
 from tasks.core.errors import BusyError, DataError, HarvestmanError, TryAgainError, WorkspaceError
-from tasks.core.files import check_writable, locked
+from tasks.core.files import check_writable, locked, write_json
 from tasks.core.tables import KEPT, keep_sources
 from tasks.core.waiting import stoppable
 from tasks.discover.found import Ask, told_once
@@ -62,7 +63,7 @@ def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
 def discover(context: Context) -> list[str]:
     """Ask every source; one that fails does not keep the others from being asked. Return what went wrong.
 
-    Its earlier answer, where there is one, stands meanwhile.
+    Its earlier answer, where there is one, stands meanwhile. `status` tells what went wrong until the next time.
 
     Raises:
         WorkspaceError: the answers cannot be written.
@@ -82,6 +83,7 @@ def discover(context: Context) -> list[str]:
         keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
     sources_artifact(context, rows)
     missing = [str(error) for error in told_once(errors)]
+    write_json(context.collection / MISSING, missing)
     for text in missing:
         say(f"discover  {text}")
     return missing

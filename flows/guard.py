@@ -20,36 +20,51 @@ from tasks.core.errors import ServerUnavailableError
 
 LOOK = 2.0  # seconds between two looks
 LOST = 5  # looks in a row without an answer after which the Prefect server counts as lost
+GRACE = 3.0  # seconds a run has to end by itself after Ctrl-C
+INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
 _TEMPORARY = "prefect.server.api.server:create_app"  # in the command line of Prefect's temporary server
 
 
 @contextmanager
-def guarding(api: str | None, fail: Callable[[ServerUnavailableError], object]) -> Iterator[None]:
+def guarding(
+    api: str | None, fail: Callable[[ServerUnavailableError], object], *, stopped: Callable[[], object]
+) -> Iterator[None]:
     """Watch over a run for the block.
 
     Args:
         api: address of the Prefect API; None = the temporary server of this process, which is watched too.
         fail: tells a person that the server is lost; this process ends with 1 after it.
+        stopped: tells that Ctrl-C has ended the run, where it did not end by itself; the exit code is 130.
     """
-    over = threading.Event()
+    over, ended = threading.Event(), threading.Event()
     guards: list[subprocess.Popen[bytes]] = []
-    watch = threading.Thread(target=_watch, args=(over, api), kwargs={"fail": fail, "guards": guards}, daemon=True)
-    before = signal.signal(signal.SIGINT, _interrupt)
+    watch = threading.Thread(target=_watch, args=(ended, api), kwargs={"fail": fail, "guards": guards}, daemon=True)
+
+    def end() -> None:
+        if not over.is_set():
+            stopped()
+            os._exit(INTERRUPTED)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        """Ask the run to stop, but not for long: a terminal sends Ctrl-C to Prefect's temporary server too."""
+        ended.set()  # the watch is over, the run not yet
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        timer = threading.Timer(GRACE, end)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     watch.start()
     try:
         yield
     finally:
         over.set()
+        ended.set()
         signal.signal(signal.SIGINT, before)
         for guard in guards:
             guard.kill()
             guard.wait()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Ask the run to stop; a second Ctrl-C does not ask."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    raise KeyboardInterrupt
 
 
 def _watch(
@@ -59,18 +74,21 @@ def _watch(
     fail: Callable[[ServerUnavailableError], object],
     guards: list[subprocess.Popen[bytes]],
 ) -> None:
-    missed = 0
+    missed, begun = 0, api is not None  # a temporary server may take half a minute to start
     while not over.wait(LOOK):
         if api is None:
             api = _guard_temporary_server(guards)
             continue
-        missed = 0 if _answers(api) else missed + 1
+        answers = _answers(api)
+        begun = begun or answers
+        missed = missed + 1 if begun and not answers else 0
         if missed >= LOST and not over.is_set():
             fail(
                 ServerUnavailableError(
                     f"The Prefect server at {api} was lost.",
                     received=f"It has not answered for {LOST * LOOK:.0f} s.",
-                    hint="Start it again and repeat the command: nothing that was stored or finished is lost.",
+                    hint="Start it again (one that was temporary starts by itself) and repeat the command: nothing "
+                    "that was stored or finished is lost.",
                 )
             )
             os._exit(1)

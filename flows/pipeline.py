@@ -43,8 +43,6 @@ def pipeline(recipe: str, train_on: str | None = None, retry: tuple[str, ...] = 
     collected = collect(recipe, retry=retry)
     dataset = curate(recipe)
     model = dispatch(context, train_on) if train_on else train(recipe)
-    for text in collected["missing"]:
-        say(f"without   {text.splitlines()[0]}")  # told in full while collecting
     return {"collect": collected, "curate": dataset, "train": model}
 
 

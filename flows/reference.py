@@ -66,7 +66,7 @@ def _section(title: str, node: dict[str, Any], *, schema: dict[str, Any], told: 
         told |= set(references)
         default = _shown(field["default"]) if "default" in field and not references else ""
         kind = _kind(field).replace("|", "\\|")
-        yield f"| `{name}` | {kind} | {default} | {field.get('description', '')} |\n"
+        yield f"| `{name}` | {kind} | {default} | {' '.join(field.get('description', '').split())} |\n"
     for name, reference in below:
         found = schema["$defs"][reference]
         constant = found.get("properties", {}).get("source", {}).get("const")

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.core.network import Budget, NetworkPolicy
+from tasks.core.network import Apis, Budget, NetworkPolicy
 from tasks.core.workspace import Workspace
 
 VERSION = "0.1.0"
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     """The whole User-Agent, for those who need another one."""
     allowed_hosts: tuple[str, ...] = ()
     """JSON list of host:port pairs that may lie at private addresses."""
-    apis: dict[str, str] = {}
+    apis: Apis = {}
     """JSON map of an API (inaturalist, inaturalist_photos, gbif, custom_search, serpapi, serper, openverse,
     wikimedia_commons, s3) to its base address, where it is another one."""
     budgets: dict[str, Budget] = {}

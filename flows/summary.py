@@ -20,6 +20,8 @@ from tasks.core.files import read_json
 from tasks.core.tables import KEPT, read_candidates, read_ledger
 from tasks.core.workspace import Workspace
 
+MISSING = "missing.json"  # in a collection: the sources that failed when they were asked last
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -49,6 +51,7 @@ def summarise(standing: Standing) -> dict[str, Any]:
             .sort("label")
             .iter_rows()
         },
+        "missing": read_json(collection / MISSING) if (collection / MISSING).is_file() else [],
         "dataset": known.get("dataset"),
         "model": _model(known.get("model")),
     }
@@ -89,6 +92,8 @@ def _outcomes(summary: dict[str, Any], console: Console) -> None:
     if summary["pending"]:
         table.add_row("not asked yet", str(summary["pending"]), style="yellow")
     console.print(title, table)
+    for text in summary["missing"]:
+        console.print(Text(f"without {text.splitlines()[0]}", style="yellow"), soft_wrap=True)
 
 
 def _dataset(dataset: dict[str, Any], console: Console) -> None:

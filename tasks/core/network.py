@@ -5,12 +5,14 @@ Owns the rules; `tasks.core.transport` enforces them at connect time. Reads and 
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import socket
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ByteSize, Field
+from pydantic import AfterValidator, ByteSize, Field
 
 from tasks.core.config import StageConfig
 
@@ -88,6 +90,19 @@ APIS: dict[str, str] = {
 }
 
 
+def _known(apis: dict[str, str]) -> dict[str, str]:
+    for name in apis:
+        if name not in APIS:
+            near = difflib.get_close_matches(name, APIS, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"there is no API {name}: {meant}known are {', '.join(APIS)}")
+    return apis
+
+
+Apis = Annotated[dict[str, str], AfterValidator(_known)]
+"""Base addresses by the names of APIS."""
+
+
 class NetworkPolicy(StageConfig):
     """Who we are and where we may go: from the settings, never from a recipe."""
 
@@ -95,7 +110,7 @@ class NetworkPolicy(StageConfig):
     """Sent with every request; names the program and a contact."""
     allowed_hosts: tuple[str, ...] = ()
     """`host:port` pairs that may lie at a private or loopback address (rehearsals, intranets)."""
-    apis: dict[str, str] = Field(default_factory=dict)
+    apis: Apis = Field(default_factory=dict)
     """Base addresses of APIs that lie elsewhere than APIS says."""
     budgets: dict[str, Budget] = Field(default_factory=dict)
     """Budgets by name; one of a name that BUDGETS has replaces that one."""

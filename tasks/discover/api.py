@@ -41,14 +41,19 @@ logging.getLogger("httpx").addFilter(_WithoutQuery())
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | list[str] | list[int]]  # a list repeats its parameter
 
-_TIMEOUT = 30.0  # seconds
+_TIMEOUT = 30.0  # seconds without a byte
+_DEADLINE = 60.0  # seconds for a whole answer
 _LARGEST = 64_000_000  # bytes of an answer; a page of the largest, 300 occurrences of GBIF, has 2 MB
 _MAX_WAIT = 120.0  # seconds; who asks for more is left alone until then, by this run and others
 _LOOK = 60.0  # seconds after which a wait for a budget is reckoned anew
 _FIRST_PAUSE = 2.0  # seconds, doubled, where the answer names none
+_LONGEST_REST = 86_400.0  # seconds; as much of a Retry-After as is kept
 _REFUSED_KEY = {401, 403}
 _OF_THE_STREAM = {"content-encoding", "content-length", "transfer-encoding"}  # not of the body, once it is read
 _USED_UP = ("LimitExceeded", "quotaExceeded")  # in Google's 403 for a quota; others say 429
+_NOT_WORDS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)  # of a page for people
+_LOOKED_AT = 20_000  # characters of an answer, for its first words
+_KEPT = "what is collected already is kept."
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Api:
     attempts: int = 4
     """Times that one question is asked."""
     sleep: Callable[[float], None] = field(default=pause)
+    deadline: float = _DEADLINE
+    """Seconds within which an answer must be whole."""
 
     def get(self, path: str, query: Query, shape: TypeAdapter[T]) -> T:
         """Ask for `path` below the base address; return the JSON body in the `shape` given.
@@ -94,7 +101,7 @@ class Api:
         except ValidationError as error:
             raise SourceError(
                 f"The answer of {_bare(answer.request.url)} has another shape than expected.",
-                received=_first_fault(error),
+                received=self._fault(error, answer),
                 hint=f"Check HARVESTMAN_APIS; if the address of {self.name} is right, the API has changed.",
             ) from error
 
@@ -108,7 +115,7 @@ class Api:
                 self.spending.rest(*_place(request.url), rest)
             wait = _FIRST_PAUSE * 2.0 ** (attempt - 1) if rest is None else rest
             if attempt == self.attempts or wait > self._longest:
-                raise _unavailable(request.url, problem)
+                raise _resting(request.url, rest, problem) if rest else _unavailable(request.url, problem)
             self.sleep(wait)
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
@@ -126,8 +133,21 @@ class Api:
             asked = "" if rest is None else f", Retry-After {rest:g} s"
             return f"{told}{asked}: {self._quoted(answer)}", rest
         if any(word in answer.text for word in _USED_UP):
-            raise _unavailable(answer.request.url, f"{told}: {self._quoted(answer)}")
-        raise self._refusal(answer)
+            raise SourceUnavailableError(
+                f"The quota of {answer.request.url.host} is used up.",
+                received=f"{told}: {self._quoted(answer)}",
+                hint=f"Run the same command again when the quota is renewed, or raise it with the provider: {_KEPT}",
+            )
+        raise self._elsewhere(answer) if answer.is_redirect else self._refusal(answer)
+
+    def _elsewhere(self, answer: httpx.Response) -> SourceError:
+        place = answer.headers.get("Location", "none").partition("?")[0]  # a query may hold a key
+        return SourceError(
+            f"{_bare(answer.request.url)} sends us elsewhere.",
+            received=f"HTTP {answer.status_code}, Location: {hidden(place, self.secrets)[:300]}",
+            hint=f"No API is followed to another address. Check HARVESTMAN_APIS: {self.name} may have moved, or a"
+            " login of your network stands in between.",
+        )
 
     def _refusal(self, answer: httpx.Response) -> SourceError:
         keyed = bool(self.secrets) and answer.status_code in _REFUSED_KEY
@@ -137,16 +157,26 @@ class Api:
             hint=f"{self.advice} It may be the key: see docs/sources/google.md." if keyed else self.advice,
         )
 
+    def _fault(self, error: ValidationError, answer: httpx.Response) -> str:
+        """Return what is wrong with the shape; of what is no JSON also what it is and how it begins."""
+        fault = _first_fault(error)
+        if error.errors()[0]["type"] != "json_invalid":
+            return fault
+        kind = answer.headers.get("Content-Type", "unknown")
+        return f"{fault}; Content-Type {kind}: {self._quoted(answer) or 'nothing'}"
+
     def _quoted(self, answer: httpx.Response) -> str:
-        return " ".join(hidden(answer.text, self.secrets).split())[:300]
+        """Return the first words of an answer, of a page for people without its markup."""
+        text = hidden(answer.text, self.secrets)[:_LOOKED_AT]
+        words = _NOT_WORDS.sub(" ", text) if "html" in answer.headers.get("Content-Type", "") else text
+        return " ".join(words.split())[:300]
 
     def _ticket(self, url: httpx.URL) -> int | None:
         """Wait until the host may be asked, by its budget and by the rest it asked for."""
         while True:
             if rest := self.spending.resting(*_place(url)):
                 if rest > self._longest:
-                    until = datetime.now().astimezone() + timedelta(seconds=rest)
-                    raise _unavailable(url, f"It asked not to be asked again before {until:%Y-%m-%d %H:%M %Z}.")
+                    raise _resting(url, rest, "an earlier answer with Retry-After; it was not asked again")
                 self.sleep(rest)
                 continue
             wait, ticket = self.spending.take(*_place(url), url.path)
@@ -158,9 +188,11 @@ class Api:
         """Return the answer, or in words why there is none."""
         received = 0
         try:
-            answer = self.runner.run(_answered(self.client, request))
+            answer = self.runner.run(_answered(self.client, request, self.deadline))
             received = len(answer.content)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+        except TimeoutError:
+            return f"no whole answer in {self.deadline:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             cause = error.__cause__ or error
             return hidden(f"{type(cause).__name__}: {cause}", self.secrets)
         finally:
@@ -180,8 +212,8 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-async def _answered(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    async with asyncio.timeout(2 * _TIMEOUT):
+async def _answered(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> httpx.Response:
+    async with asyncio.timeout(deadline):
         return await unless_stopped(_whole(client, request))
 
 
@@ -241,7 +273,17 @@ def _unavailable(url: httpx.URL, received: str) -> SourceUnavailableError:
     return SourceUnavailableError(
         f"{_bare(url)} does not answer.",
         received=received,
-        hint="Check the network and run the same command again later: what is collected already is kept.",
+        hint=f"Check the network and run the same command again later: {_KEPT}",
+    )
+
+
+def _resting(url: httpx.URL, rest: float, received: str) -> SourceUnavailableError:
+    # Rounded up to a full minute: who comes back at the time shown comes late enough.
+    until = datetime.now().astimezone() + timedelta(seconds=min(rest, _LONGEST_REST) + 59)
+    return SourceUnavailableError(
+        f"{_bare(url)} asks to be left alone until {until:%Y-%m-%d %H:%M %Z}.",
+        received=received,
+        hint=f"Run the same command again after that: {_KEPT}",
     )
 
 

@@ -13,12 +13,15 @@ from tasks.discover.fields import (
     GRADES,
     OPEN_LICENCES,
     Box,
+    Country,
     Days,
     Grade,
     LabelRule,
     Names,
     PhotoSize,
     Rank,
+    SomeNames,
+    SomePaths,
     SourceConfig,
     Spread,
     TableSource,
@@ -32,7 +35,7 @@ class UrlListSource(TableSource):
     """Image addresses in a text file, one a line, or in a table: CSV, TSV, JSON lines or Parquet."""
 
     source: Literal["url_list"]
-    path: Path | tuple[Path, ...]
+    path: SomePaths
     """The list, or several; a relative path starts at the recipe's folder."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Column of candidates (url, licence, creator, page_url, source_id, group_id, taxon, observed_on, latitude,
@@ -112,7 +115,7 @@ class INaturalistSource(SourceConfig):
     REFRESH: ClassVar[str] = "changes"
 
     source: Literal["inaturalist"]
-    taxon: Names
+    taxon: SomeNames
     """Scientific name or iNaturalist taxon id; a list takes all of them into this class."""
     place: str | None = None
     """Name of a place as iNaturalist has it, e.g. `Portugal`."""
@@ -148,7 +151,7 @@ class INaturalistExportSource(TableSource):
     """A CSV file, or the zip as delivered, of iNaturalist's export page."""
 
     source: Literal["inaturalist_export"]
-    path: Path | tuple[Path, ...]
+    path: SomePaths
     """The file, or several."""
     taxon: Names = ()
     """Take only rows of these taxa (scientific names or ids, of any rank that has a column); none = all."""
@@ -172,7 +175,7 @@ class INaturalistOpenDataSource(SourceConfig):
     source: Literal["inaturalist_open_data"]
     path: Path | str
     """Folder with photos, observations, taxa and observers (.csv, .csv.gz or .parquet), or an s3:// address."""
-    taxon: Names
+    taxon: SomeNames
     """Scientific name or taxon id; all descendants count."""
     label: Rank | LabelRule | None = None
     """Under `sources:`, the rank whose taxon is the class (`family`), or {taxa}."""
@@ -201,11 +204,11 @@ class GbifSource(SourceConfig):
     REFRESH: ClassVar[str] = "changes"
 
     source: Literal["gbif"]
-    taxon: Names
+    taxon: SomeNames
     """Scientific name or GBIF taxon key; a list takes all of them."""
     label: Rank | LabelRule | None = None
     """Under `sources:`, the rank whose taxon is the class (`family`), or {taxa}."""
-    country: tuple[str, ...] = ()
+    country: tuple[Country, ...] = ()
     """ISO 3166 codes of two letters; none = the whole world."""
     bbox: Box = None
     """South, west, north and east of a box, in degrees."""

@@ -30,6 +30,7 @@ _OCCURRENCE = (
 )  # fmt: skip
 _LICENCES = ("license", "UsageTerms", "rights")  # UsageTerms is Audubon Core's
 _OURS = "_of_occurrence"  # behind a column of the occurrences that the media have too
+_ADDED = {KEY, "_url", "_licence", "_picture"}
 _PICTURES = r"(?i)(?:^|[/#])(?:still[\s_-]?image|image|photo|photograph)s?$"
 _IMAGE_FORMAT = r"(?i)^image/"
 _OTHER_FORMAT = r"(?i)^(?:text|audio|video|application)/"
@@ -58,7 +59,9 @@ def pages(ask: Ask[DarwinCoreSource]) -> Iterator[Page]:
     rows = _chosen(_media(records, name), source, name=name, notes=notes)
     found = _candidates(rows, records, source)
     if ask.label is None and source.label is not None:
-        found = found.with_columns(label(rows, source.label, name, taxon_columns=_taxon_columns(rows) or _NAMES))
+        found = found.with_columns(
+            label(_theirs(rows), source.label, name, taxon_columns=_taxon_columns(rows) or _NAMES)
+        )
     found = _taken(found, source, notes)
     if found.is_empty():
         raise _nothing(source, records, notes)
@@ -70,7 +73,7 @@ def _media(records: Records, name: str) -> pl.DataFrame:
     media = records.media
     addresses = [column for column in ("accessURI", "identifier") if column in media.columns]
     if not addresses:
-        require(media, ["identifier"], name)
+        require(_theirs(media), ["identifier"], name, advice="It holds no addresses of pictures.")
     urls = [pl.when(pl.col(column).str.contains(ADDRESS)).then(column) for column in addresses]
     # Before the join: an occurrence has a licence and a type of its own, which are not its pictures'.
     licences = [slugs(media[column]) for column in _LICENCES if column in media.columns]
@@ -99,7 +102,7 @@ def _chosen(rows: pl.DataFrame, source: DarwinCoreSource, *, name: str, notes: C
         return valued
     columns = _taxon_columns(valued)
     if not columns:
-        require(valued, ["scientificName"], name)
+        require(_theirs(valued), ["scientificName"], name, advice="Give the whole archive, or leave `taxon:` out.")
     kept = valued.filter(of_taxa(valued, wanted, columns))
     notes["other-taxon"] += valued.height - kept.height
     return kept
@@ -164,6 +167,11 @@ def _either(rows: pl.DataFrame, columns: Sequence[str]) -> pl.Expr:
 def _digests(urls: pl.Series) -> pl.Series:
     """Return what GBIF numbers pictures by in its cache: the MD5 of the address."""
     return pl.Series([hashlib.md5(url.encode(), usedforsecurity=False).hexdigest() for url in urls], dtype=pl.String)
+
+
+def _theirs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns that the publisher gave, without ours."""
+    return rows.drop([column for column in rows.columns if column in _ADDED or column.endswith(_OURS)])
 
 
 def _taxon_columns(rows: pl.DataFrame) -> list[str]:

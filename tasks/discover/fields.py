@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -32,6 +32,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 """Column of candidates to what tables made by hand call it, first come first served."""
 Spread = Literal["none", "taxa", "observers"]
+Item = TypeVar("Item")
 
 
 def _no_booleans(value: Any) -> Any:  # noqa: ANN401 - what YAML holds
@@ -48,7 +49,39 @@ def _as_written(value: Any) -> Any:  # noqa: ANN401 - what YAML holds
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def _no_blanks(value: Item) -> Item:
+    """Refuse a blank text, alone or in a list."""
+    if any(isinstance(item, str) and not item.strip() for item in (value if isinstance(value, tuple) else (value,))):
+        raise ValueError("it is blank: write something there, or take it out")
+    return value
+
+
+def _one_at_least(value: Item) -> Item:
+    """Refuse a list of nothing."""
+    if value == ():
+        raise ValueError("the list is empty: give at least one")
+    return value
+
+
+def _two_letters(code: str) -> str:
+    if not re.fullmatch("[A-Za-z]{2}", code):
+        raise ValueError("give the two letters of a country, e.g. PT")
+    return code
+
+
+def _language(code: str) -> str:
+    if not re.fullmatch("[A-Za-z]{2}(?:-[A-Za-z]{2})?", code):
+        raise ValueError("give the two letters of a language, e.g. pt or pt-BR")
+    return code
+
+
 Names = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_no_booleans)]
+SomeNames = Annotated[Names, AfterValidator(_no_blanks), AfterValidator(_one_at_least)]
+SomePaths = Annotated[Path | tuple[Path, ...], AfterValidator(_one_at_least)]
+Words = Annotated[str | tuple[str, ...], AfterValidator(_no_blanks)]
+SomeWords = Annotated[Words, AfterValidator(_one_at_least)]
+Country = Annotated[str, BeforeValidator(_no_booleans), AfterValidator(_two_letters)]
+Language = Annotated[str, BeforeValidator(_no_booleans), AfterValidator(_language)]
 Value = Annotated[
     str | int | tuple[str | int, ...],
     BeforeValidator(_as_written, json_schema_input_type=str | int | bool | tuple[str | int | bool, ...]),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from tasks.core.errors import HarvestmanError, TryAgainError
 from tasks.core.network import Budget, NetworkPolicy, bucket_host, default_port
 from tasks.core.waiting import heed, stoppable
 from tasks.discover.config import LabelsConfig
-from tasks.discover.found import Ask, Page
+from tasks.discover.found import Ask, Page, contained
 from tasks.discover.gather import labelled, picked
 from tasks.discover.queues import queues
 from tasks.discover.sources import SOURCES
@@ -30,6 +31,8 @@ _BYTES = 250_000  # of a photo of unknown size
 # Mean bytes of iNaturalist's JPEGs by size word: 75, 100, 240, 500, 1024 and 2048 pixels at the longest side.
 _SIZES = {"square": 4_000, "thumb": 5_000, "small": 20_000, "medium": 80_000, "large": 300_000, "original": 1_400_000}
 _DAY = 24  # hours
+_REFUSED = "licence-refused"
+_NO_LOSS = {"rows", "unwrapped"}  # notes of what is not left out
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Offer:
     """False where it is reckoned from the first page."""
     licences: dict[str, int] = field(default_factory=dict)
     """Photos by licence; `unknown` where the source states none."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """What is left out, by reason; `licence-refused` also where the recipe's `ingest.licences` refuses it."""
+    told: tuple[str, ...] = ()
+    """Classes the source itself tells, before they are dropped or merged."""
     bytes: int = 0
     """Expected, all photos together."""
     asking: dict[str, float] = field(default_factory=dict)
@@ -70,8 +77,8 @@ class Forecast:
     """Photos by class; one that two sources offer counts twice."""
     small: tuple[str, ...]
     """Classes of the recipe with fewer photos than `labels.min_images`."""
-    left_out: tuple[str, ...]
-    """Classes told by sources with fewer."""
+    left_out: dict[str, int]
+    """Photos by class, of the classes told by sources with fewer."""
 
     @property
     def hours(self) -> float:
@@ -85,6 +92,7 @@ def forecast(
     asks: Sequence[Ask[Any]],
     *,
     labels: LabelsConfig,
+    licences: Sequence[str] | None = None,
     offline: bool = False,
     on_offer: Callable[[Ask[Any], Offer], None] | None = None,
 ) -> Forecast:
@@ -95,10 +103,12 @@ def forecast(
     Args:
         asks: the questions of a recipe.
         labels: its `labels:` block.
+        licences: its `ingest.licences`; photos under others count as left out. None = any.
         offline: ask no API; sources that are files are read.
         on_offer: called for each source when it has answered.
     """
-    offers = _offers(asks, offline=offline, on_offer=on_offer)
+    wanted = None if licences is None else [licence.lower() for licence in licences]  # as ingest compares them
+    offers = _offers(asks, partial(_offer, licences=wanted, offline=offline), on_offer)
     images: Counter[str] = Counter({ask.label: 0 for ask in asks if ask.label})
     for offer in offers:
         images.update(offer.images)
@@ -112,12 +122,14 @@ def forecast(
         offers,
         images={name: count for name, count in sorted(images.items()) if name not in few or name in named},
         small=tuple(sorted((few & named) - silent)),
-        left_out=tuple(sorted(few - named)),
+        left_out={name: images[name] for name in sorted(few - named)},
     )
 
 
 def _offers(
-    asks: Sequence[Ask[Any]], *, offline: bool, on_offer: Callable[[Ask[Any], Offer], None] | None
+    asks: Sequence[Ask[Any]],
+    answer: Callable[[Ask[Any]], Offer],
+    on_offer: Callable[[Ask[Any], Offer], None] | None,
 ) -> tuple[Offer, ...]:
     found: dict[int, Offer] = {}
 
@@ -125,7 +137,7 @@ def _offers(
         attempts = _ATTEMPTS
         for place in queue:
             heed()
-            offer = _offer(replace(asks[place], patience=_PATIENCE, attempts=attempts), offline=offline)
+            offer = answer(replace(asks[place], patience=_PATIENCE, attempts=attempts))
             attempts = 1 if any(isinstance(error, TryAgainError) for error in offer.problems) else _ATTEMPTS
             found[place] = offer
             if on_offer:
@@ -139,27 +151,32 @@ def _offers(
     return tuple(found[place] for place in range(len(asks)))
 
 
-def _offer(ask: Ask[Any], *, offline: bool) -> Offer:
+def _offer(ask: Ask[Any], *, licences: list[str] | None, offline: bool) -> Offer:
     module = SOURCES[ask.source.source]
     problems = tuple(module.problems(ask))
     if problems or (offline and ask.source.REFRESH != "read"):
         return Offer(ask.source.source, asked=not offline, problems=problems)
     try:
-        page = next(iter(module.pages(ask)), None)
+        with contained(ask.source.source):
+            page = next(iter(module.pages(ask)), None)
     except HarvestmanError as error:
         return Offer(ask.source.source, problems=(error,))
-    return _reckoned(ask, page) if page else Offer(ask.source.source)
+    return _reckoned(ask, page, licences) if page else Offer(ask.source.source)
 
 
-def _reckoned(ask: Ask[Any], page: Page) -> Offer:
-    frame = _as_gathered(ask, page)
+def _reckoned(ask: Ask[Any], page: Page, licences: list[str] | None) -> Offer:
+    whole, notes = _as_gathered(ask, page)
     more = page.cursor is not None
-    factor = _factor(ask, page, frame.height) if more else 1.0
-    counts = {name: round(count * factor) for name, count in frame.group_by("label").len().sort("label").iter_rows()}
-    limit = getattr(ask.source, "limit", None)
-    if limit and not getattr(ask.source, "queries", ()):  # a search's limit is one of each query
-        counts = {name: min(count, limit) for name, count in counts.items()}
+    factor = _factor(ask, page, whole.height) if more else 1.0
+    offered = _counted(ask, whole, factor)
+    frame = _accepted(whole, licences)
+    shares = dict(frame.group_by("label").len().iter_rows())
+    totals = dict(whole.group_by("label").len().iter_rows())
+    # A class whose every photo is refused stays, with none: it is too small, and not unheard of.
+    counts = {name: round(count * shares.get(name, 0) / totals[name]) for name, count in offered.items()}
     kept = sum(counts.values()) / max(frame.height, 1)
+    reasons = {name: round(count * factor) for name, count in sorted(notes.items()) if name not in _NO_LOSS}
+    refused = sum(offered.values()) - sum(counts.values())
     kinds = (
         frame.group_by(pl.col("licence").fill_null("unknown")).len().sort("len", "licence", descending=[True, False])
     )
@@ -171,16 +188,39 @@ def _reckoned(ask: Ask[Any], page: Page) -> Offer:
         images=counts,
         exact=not more,
         licences={name: round(count * kept) for name, count in kinds.iter_rows()},
+        notes={name: count for name, count in (Counter(reasons) + Counter({_REFUSED: refused})).items() if count},
+        told=_told(ask, page),
         bytes=expected,
         asking=_api_hours(ask, factor) if more else {},
         fetching=_photo_hours(ask.network, remote, expected),
     )
 
 
-def _as_gathered(ask: Ask[Any], page: Page) -> pl.DataFrame:
-    """Return the candidates of a page as `gather` would keep them."""
-    frame = labelled(page, ask).candidates.unique(["url", "label"], keep="first", maintain_order=True)
-    return frame if page.cursor is not None else picked(frame, ask.source)
+def _as_gathered(ask: Ask[Any], page: Page) -> tuple[pl.DataFrame, Counter[str]]:
+    """Return the candidates of a page as `gather` would keep them, and its notes."""
+    named = labelled(page, ask)
+    frame = named.candidates.unique(["url", "label"], keep="first", maintain_order=True)
+    return (frame if page.cursor is not None else picked(frame, ask.source)), named.notes
+
+
+def _counted(ask: Ask[Any], frame: pl.DataFrame, factor: float) -> dict[str, int]:
+    """Return the photos that a source will bring by class, its limit obeyed."""
+    counts = {name: round(count * factor) for name, count in frame.group_by("label").len().sort("label").iter_rows()}
+    limit = getattr(ask.source, "limit", None)
+    if limit and not getattr(ask.source, "queries", ()):  # a search's limit is one of each query
+        return {name: min(count, limit) for name, count in counts.items()}
+    return counts
+
+
+def _accepted(frame: pl.DataFrame, licences: list[str] | None) -> pl.DataFrame:
+    """Return the candidates whose licence `ingest` accepts; with a list, an unknown one is refused."""
+    return frame if licences is None else frame.filter(pl.col("licence").str.to_lowercase().is_in(licences))
+
+
+def _told(ask: Ask[Any], page: Page) -> tuple[str, ...]:
+    if ask.label is not None or "label" not in page.candidates.columns:
+        return ()
+    return tuple(page.candidates["label"].cast(pl.String).str.strip_chars().drop_nulls().unique().sort())
 
 
 def _factor(ask: Ask[Any], page: Page, found: int) -> float:

@@ -6,17 +6,20 @@ Owns the shapes that sources share; reads and writes nothing.
 from __future__ import annotations
 
 import math
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 import polars as pl
 from pydantic import SecretStr
 
-from tasks.core.errors import HarvestmanError
+from tasks.core.errors import HarvestmanError, SourceError
 from tasks.core.network import NetworkPolicy
 from tasks.core.tables import CANDIDATES
 from tasks.discover.config import LabelsConfig
@@ -101,6 +104,26 @@ class SourceModule(Protocol):
             SourceUnavailableError: it does not answer; asking again later may help.
         """
         ...
+
+
+@contextmanager
+def contained(name: str) -> Iterator[None]:
+    """Turn what nobody foresaw in one source into an error of that source, so that the others go on.
+
+    Raises:
+        SourceError: the block raised something that is none of our errors.
+    """
+    try:
+        yield
+    except HarvestmanError:
+        raise
+    except Exception as error:  # a defect of ours or of a library must not sink two hundred other sources
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise SourceError(
+            f"{name}: something went wrong that should not have.",
+            received=f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})",
+            hint="This is a defect of Harvestman: please report it with these lines and the source's block.",
+        ) from error
 
 
 def told_once(errors: Iterable[tuple[str, HarvestmanError]]) -> list[HarvestmanError]:

@@ -21,7 +21,7 @@ from tasks.discover.config import GbifSource
 from tasks.discover.fields import RANKS
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
 from tasks.discover.gbif_records import Record, rows_of
-from tasks.discover.taxa import listed, none_named, not_one, turns
+from tasks.discover.taxa import listed, not_one, turns
 
 _PER_PAGE = 300  # more is silently capped
 _WINDOW = 100_000  # offset + limit; GBIF answers 400 beyond
@@ -65,9 +65,9 @@ class _Answer(BaseModel):
 _MATCH, _ANSWER = TypeAdapter(_Match), TypeAdapter(_Answer)
 
 
-def problems(ask: Ask[GbifSource]) -> Iterable[HarvestmanError]:
-    """Yield an error where no taxon is named. See `found.SourceModule`."""
-    return none_named(ask)
+def problems(ask: Ask[GbifSource]) -> Iterable[HarvestmanError]:  # noqa: ARG001 - as SourceModule has it
+    """Yield nothing: without asking, nothing can be known."""
+    return ()
 
 
 def pages(ask: Ask[GbifSource]) -> Iterator[Page]:

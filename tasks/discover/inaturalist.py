@@ -18,7 +18,7 @@ from tasks.discover.api import Api, open_api
 from tasks.discover.config import INaturalistSource
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
 from tasks.discover.licences import accepted, slug
-from tasks.discover.taxa import listed, none_named, not_one, turns
+from tasks.discover.taxa import listed, not_one, turns
 
 _PER_PAGE = 200  # the API's limit
 _RESERVED = "all-rights-reserved"  # what a photo without a licence is
@@ -81,9 +81,9 @@ Row = dict[str, Any]
 Query = dict[str, str | int | float]
 
 
-def problems(ask: Ask[INaturalistSource]) -> Iterable[HarvestmanError]:
-    """Yield an error where no taxon is named. See `found.SourceModule`."""
-    return none_named(ask)
+def problems(ask: Ask[INaturalistSource]) -> Iterable[HarvestmanError]:  # noqa: ARG001 - as SourceModule has it
+    """Yield nothing: without asking, nothing can be known."""
+    return ()
 
 
 def pages(ask: Ask[INaturalistSource]) -> Iterator[Page]:

@@ -99,7 +99,7 @@ def _is_table(name: str) -> bool:
 def _photos(frame: pl.DataFrame, ask: Ask[INaturalistExportSource], *, name: str, notes: Counter[str]) -> pl.DataFrame:
     """Return what the recipe takes of one table as candidates."""
     if not any(column in frame.columns for column in _ALIASES["url"]):
-        require(frame, _ALIASES["url"][:1], name)
+        require(frame, _ALIASES["url"][:1], name, advice="Choose image_url on the export page and export again.")
     rows = _chosen(frame, ask.source, name=name, notes=notes)
     found = candidates(rows, {}, aliases=_ALIASES, name=name)
     page = (
@@ -114,8 +114,10 @@ def _photos(frame: pl.DataFrame, ask: Ask[INaturalistExportSource], *, name: str
         all_sized(pl.col("url"), ask.source.photo_size),
     )
     if ask.label is None and ask.source.label is not None:
-        taxa = _taxon_columns(frame)
-        found = found.with_columns(label(rows, ask.source.label, name, taxon_columns=taxa or ["scientific_name"]))
+        rule, taxa = ask.source.label, _taxon_columns(frame)
+        if rule.taxa and not (rule.column or taxa):
+            raise _no_taxa(frame, name)
+        found = found.with_columns(label(rows, rule, name, taxon_columns=taxa))
     return _licensed(found, ask.source, name=name, notes=notes)
 
 
@@ -134,7 +136,7 @@ def _chosen(frame: pl.DataFrame, source: INaturalistExportSource, *, name: str, 
     if wanted := listed(source.taxon):
         columns = _taxon_columns(rows)
         if not columns:
-            require(rows, ["scientific_name"], name)
+            raise _no_taxa(frame, name)
         fits = of_taxa(rows, wanted, columns)
         notes["other-taxon"] += int((~fits).sum())
         rows = rows.filter(fits)
@@ -143,6 +145,14 @@ def _chosen(frame: pl.DataFrame, source: INaturalistExportSource, *, name: str, 
 
 def _taxon_columns(frame: pl.DataFrame) -> list[str]:
     return [column for column in frame.columns if _TAXA.match(column)]
+
+
+def _no_taxa(frame: pl.DataFrame, name: str) -> SourceError:
+    return SourceError(
+        f"{name} does not tell taxa: it has none of the columns scientific_name, taxon_id and taxon_*_name.",
+        received=f"Its columns: {', '.join(frame.columns)}.",
+        hint="Choose one of them on the export page and export again, or take the taxa out of the recipe.",
+    )
 
 
 def _licensed(found: pl.DataFrame, source: INaturalistExportSource, *, name: str, notes: Counter[str]) -> pl.DataFrame:

@@ -18,7 +18,6 @@ from tasks.discover.found import Ask, Page
 from tasks.discover.licences import accepted, slugs
 from tasks.discover.open_data_tables import TABLES, open_table, place_problems, reading
 from tasks.discover.open_data_taxa import chosen_taxa
-from tasks.discover.taxa import none_named
 
 _OBSERVATION = "https://www.inaturalist.org/observations/"
 
@@ -27,7 +26,6 @@ OpenDataAsk = Ask[INaturalistOpenDataSource]
 
 def problems(ask: OpenDataAsk) -> Iterable[HarvestmanError]:
     """Yield what stops the source and can be known without reading a table."""
-    yield from none_named(ask)
     rule = ask.source.label
     if isinstance(rule, LabelRule) and (rule.column or rule.pattern):
         yield SourceError(

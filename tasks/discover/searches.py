@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.discover.fields import OPEN_LICENCES, SourceConfig
+from tasks.discover.fields import OPEN_LICENCES, Country, Language, SomeWords, SourceConfig, Words
 
 
 class SearchSource(SourceConfig):
@@ -14,7 +14,7 @@ class SearchSource(SourceConfig):
 
     REFRESH: ClassVar[str] = "appends"
 
-    query: str | tuple[str, ...]
+    query: SomeWords
     """What is searched; several queries are asked one after the other."""
     limit: int = Field(200, ge=1, le=10_000)
     """Pictures of each query taken at the most, each time it is asked."""
@@ -33,9 +33,9 @@ class GoogleSource(SearchSource):
     source: Literal["google"]
     provider: Literal["custom_search", "serpapi", "serper"] = "serper"
     """Whose interface: Google's own (no new customers, ends on 2027-01-01), serpapi.com or serper.dev."""
-    languages: tuple[str, ...] = ()
-    """Languages of two letters; each query is asked once in each. None = the interface's default."""
-    country: str | None = None
+    languages: tuple[Language, ...] = ()
+    """Languages (`pt`, `pt-BR`); each query is asked once in each. None = the interface's default."""
+    country: Country | None = None
     """Country of two letters from which the search seems to come."""
     licences: tuple[str, ...] | Literal["any"] = "any"
     """`any`, or Creative Commons slugs: then Google is asked for pictures that claim one. It tells no licence."""
@@ -59,9 +59,9 @@ class WikimediaCommonsSource(SearchSource):
     """Pictures of Wikimedia Commons, by full-text search or by category; no key needed."""
 
     source: Literal["wikimedia_commons"]
-    query: str | tuple[str, ...] = ()
+    query: Words = ()
     """What is searched; several queries are asked one after the other."""
-    category: str | tuple[str, ...] = ()
+    category: Words = ()
     """Categories whose files are taken, without `Category:`."""
     licences: tuple[str, ...] = (*OPEN_LICENCES, "public-domain")
     """Licences taken."""

@@ -23,6 +23,7 @@ _JSON = (".jsonl", ".ndjson", ".json-lines", ".json")
 NAMED_SUFFIXES = (*_JSON, ".parquet")  # their columns have names, always
 TABLE_SUFFIXES = (".csv", ".tsv", *NAMED_SUFFIXES)
 _MAPPED = tuple(name for name in CANDIDATES if name not in {"label", "source"})
+_NAME_IT = "Name one of these columns in the recipe."
 _DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2})(?:\D|$)"
 _UNTIL = r"^\d{4}-\d\d-\d\d[^/]*/\s*(.+)$"
 
@@ -110,7 +111,7 @@ def unreadable(paths: Iterable[Path], *, what: str) -> Iterator[HarvestmanError]
             yield _not_readable(path, what, error)
 
 
-def require(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
+def require(frame: pl.DataFrame, columns: Iterable[str], name: str, *, advice: str = _NAME_IT) -> None:
     """Raise a SourceError that names the `columns` that `frame` lacks, those it has, and the nearest of them."""
     missing = [column for column in dict.fromkeys(columns) if column not in frame.columns]
     if not missing:
@@ -118,7 +119,6 @@ def require(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
     lowered = {present.lower(): present for present in frame.columns}
     near = [difflib.get_close_matches(column.lower(), lowered, n=1, cutoff=0.6) for column in missing]
     meant = [f"{lowered[found[0]]} for {column}" for column, found in zip(missing, near, strict=True) if found]
-    advice = "Name one of these columns in the recipe."
     if frame.width == 1:
         advice = "It was read as a single column: between cells it needs a comma, semicolon, tab or |."
     raise SourceError(

@@ -15,7 +15,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.core.waiting import FOLLOWED
-from tasks.discover.found import Ask
+from tasks.discover.found import Ask, contained
 from tasks.discover.gather import gather, shard_path, utc_now
 from tasks.discover.sources import SOURCES
 
@@ -40,13 +40,9 @@ def discover_source(*, collection: str, ask: Ask[Any]) -> dict[str, int]:
         log.info("%s: %d candidates%s", ask.name, found, f" of about {expected}" if expected else "")
 
     shard = shard_path(Path(collection), ask)
-    gathered = gather(
-        replace(ask, say=partial(followed.warning, "%s")),
-        SOURCES[ask.source.source],
-        shard,
-        now=utc_now(),
-        on_page=tell,
-    )
+    said = replace(ask, say=partial(followed.warning, "%s"))
+    with contained(ask.source.source):
+        gathered = gather(said, SOURCES[ask.source.source], shard, now=utc_now(), on_page=tell)
     counts = ", ".join(f"{number} {note}" for note, number in gathered.notes.items())
     log.info("%s: %s%s", ask.name, counts, "" if gathered.asked else " (its last answer still holds)")
     return gathered.notes

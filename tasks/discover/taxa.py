@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from tasks.core.errors import HarvestmanError, SourceError
+from tasks.core.errors import SourceError
 from tasks.discover.fields import Names
-from tasks.discover.found import Ask
 
 _OFFERED = 10  # matches named in an error
 
@@ -16,15 +15,6 @@ def listed(names: Names) -> tuple[str | int, ...]:
     """Return what a recipe lists, each once: numbers as int, names without surrounding blanks."""
     plain = [str(name).strip() for name in (names if isinstance(names, tuple) else (names,))]
     return tuple(dict.fromkeys(int(name) if name.isdecimal() else name for name in plain if name))
-
-
-def none_named(ask: Ask[Any]) -> Iterator[HarvestmanError]:
-    """Yield an error where `taxon:` is empty: the whole site would be the answer."""
-    if not listed(ask.source.taxon):
-        yield SourceError(
-            f"The source {ask.source.source} names no taxon.",
-            hint="Write a scientific name, or its number on the site, in `taxon:`.",
-        )
 
 
 def not_one(what: str, offered: Sequence[str], *, hint: str) -> SourceError:

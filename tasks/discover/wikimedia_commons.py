@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from tasks.core.errors import HarvestmanError, SourceError, SourceUnavailableError
 from tasks.discover.api import Api, open_api
@@ -82,6 +82,12 @@ class _Answer(BaseModel):
     onward: dict[str, str | int] | None = Field(None, alias="continue")
     error: _Error | None = None
     errors: list[_Error] = []
+
+    @model_validator(mode="after")
+    def _told(self) -> _Answer:
+        if not self.model_fields_set:  # an empty result says at least that it is complete
+            raise ValueError("it has none of query, batchcomplete, continue, error and errors")
+        return self
 
 
 _ANSWER = TypeAdapter(_Answer)

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from tasks.core.network import BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal
+from tasks.core.network import APIS, BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal
 
 FORBIDDEN = [
     "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -96,3 +97,15 @@ def test_a_budget_of_the_settings_comes_before_ours_of_the_same_host() -> None:
 )
 def test_a_bucket_has_one_budget_whatever_its_address(host: str, path: str, name: str | None) -> None:
     assert named(NetworkPolicy(user_agent="t"), host, path) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("openvers", "did you mean openverse?"), ("zzz", "known are inaturalist,")]
+)
+def test_an_api_that_there_is_not_is_refused_with_those_there_are(name: str, meant: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        NetworkPolicy(user_agent="t", apis={name: "http://127.0.0.1:1"})
+    message = caught.value.errors()[0]["msg"]
+    assert f"there is no API {name}" in message
+    assert meant in message
+    assert all(known in message for known in APIS)

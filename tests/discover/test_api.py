@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -76,7 +77,9 @@ def test_a_site_that_asks_for_an_hour_of_rest_is_asked_once_by_all_sources_of_th
     for _ in range(3):
         error = error_of(ask)
         assert isinstance(error, SourceUnavailableError)
-        assert "not to be asked again before" in error.received
+        assert "asks to be left alone until 2" in error.what
+        assert "Check the network" not in error.hint
+        assert "was not asked again" in error.received
     assert site.asked == 1
 
 
@@ -184,3 +187,51 @@ def test_a_rest_ends_and_is_of_one_host(tmp_path: Path) -> None:
     assert spending.resting("b.example", 443) == 0
     now[0] += 86_401
     assert spending.resting("a.example", 443) == 0
+
+
+def test_a_page_for_people_is_told_by_its_kind_and_its_words() -> None:
+    page = "<html><head><style>p {color: red}</style><title>Sign in</title></head><body><p>Hotel wireless</p>"
+    error = error_of(asking(Site(httpx.Response(200, html=page))))
+    assert isinstance(error, SourceError)
+    assert error.received.endswith("Content-Type text/html; charset=utf-8: Sign in Hotel wireless")
+    empty = error_of(asking(Site(httpx.Response(200, headers={"Content-Type": "text/csv"}))))
+    assert empty.received.endswith("Content-Type text/csv: nothing")
+
+
+def test_an_answer_that_sends_elsewhere_says_where_without_a_key() -> None:
+    site = Site(httpx.Response(302, headers={"Location": f"https://login.example/{KEY}?next={KEY}"}))
+    error = error_of(replace(asking(site), keys={"serper-key": SecretStr(KEY)}))
+    assert "sends us elsewhere" in error.what
+    assert error.received == "HTTP 302, Location: https://login.example/…"
+    assert site.asked == 1
+
+
+def test_an_answer_that_drips_is_given_up_in_words() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    ask = replace(asking(lambda _: httpx.Response(200, content=drip())), attempts=1)
+    with (
+        open_api(ask, "openverse", advice="") as api,
+        pytest.raises(SourceUnavailableError, match=r"no whole answer in 0\.2 s\n") as caught,
+    ):
+        replace(api, deadline=0.2).get("/images", {}, SHAPE)
+    assert "does not answer" in caught.value.what
+
+
+@pytest.mark.parametrize("seconds", ["3600", "9" * 400])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_site_that_asks_to_be_left_alone_is_not_said_to_be_silent(status: int, seconds: str) -> None:
+    error = error_of(asking(Site(httpx.Response(status, headers={"Retry-After": seconds}))))
+    assert isinstance(error, SourceUnavailableError)
+    assert "http://api.example/v1/images asks to be left alone until 2" in error.what
+    assert "network" not in str(error)
+
+
+def test_a_used_up_quota_is_said_to_be_one() -> None:
+    error = error_of(asking(Site(httpx.Response(403, json={"error": {"errors": [{"reason": "dailyLimitExceeded"}]}}))))
+    assert isinstance(error, SourceUnavailableError)
+    assert error.what == "The quota of api.example is used up."
+    assert "network" not in str(error)

@@ -184,8 +184,10 @@ def test_a_table_of_media_alone_has_groups_but_no_taxa(archive: Path) -> None:
     page = read(archive / "multimedia.txt", photos="all")
     assert page.candidates["group_id"].to_list() == ["gbif:2", "gbif:9", "gbif:1", "gbif:1"]
     assert page.candidates["page_url"][0] == "https://www.gbif.org/occurrence/2"
-    with pytest.raises(SourceError, match="has no column scientificName"):
-        read(archive / "multimedia.txt", taxon="Apis")
+    for fields in ({"taxon": "Apis"}, {"label": {"taxa": {"honey": ["Apis"]}}}):
+        with pytest.raises(SourceError, match="has no column scientificName") as caught:
+            list(pages(ask(archive / "multimedia.txt", None, **fields)))
+        assert caught.value.received == f"Its columns: {', '.join(MEDIA)}."
 
 
 def test_commas_quotes_columns_out_of_order_and_defaults_are_read_as_meta_xml_says(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,56 @@ def test_hours_add_up_within_a_budget_and_not_over_several() -> None:
         Offer("b", asking={"x": 3.0}, fetching={"photos": 0.5, "museum": 4.0}),
         Offer("c", asking={"y": 4.0}),
     )
-    whole = Forecast(offers, {}, (), ())
+    whole = Forecast(offers, {}, (), {})
     assert [offer.hours for offer in offers] == [3.0, 7.0, 4.0]
     assert whole.hours == pytest.approx(5.0 + 4.0)
+
+
+TABLE = """url,kind,licence
+https://e.org/1.jpg,bream,CC0
+https://e.org/2.jpg,bream,CC BY-NC 4.0
+https://e.org/3.jpg,bream,
+https://e.org/4.jpg,breme,CC0
+https://e.org/5.jpg,carp,CC BY-NC 4.0
+https://e.org/6.jpg,,CC0
+"""
+
+
+def table(folder: Path, label: str | None = None) -> Ask[Any]:
+    (folder / "fish.csv").write_text(TABLE)
+    named = {} if label else {"label": "kind"}
+    source = UrlListSource.model_validate({"source": "url_list", "path": folder / "fish.csv", **named})
+    return ask(source, openverse, NetworkPolicy(user_agent="t"), label)
+
+
+def test_photos_whose_licence_the_recipe_refuses_are_counted_apart(tmp_path: Path) -> None:
+    (every,) = forecast([table(tmp_path)], labels=LabelsConfig()).offers
+    assert every.images == {"bream": 3, "breme": 1, "carp": 1}
+    found = forecast([table(tmp_path)], labels=LabelsConfig(), licences=["CC0", "cc-by"])
+    (offer,) = found.offers
+    assert offer.images == {"bream": 1, "breme": 1, "carp": 0}  # one that states no licence is refused too
+    assert offer.licences == {"cc0": 2}
+    assert offer.notes == {"licence-refused": 3, "without-label": 1}
+    assert offer.bytes == every.bytes * 2 / 5
+    assert found.left_out == {"carp": 0}
+    small = forecast([table(tmp_path, "fish")], labels=LabelsConfig(min_images=4), licences=["cc0"])
+    assert small.small == ("fish",)
+
+
+def test_what_is_reckoned_is_reckoned_of_refused_photos_too() -> None:
+    network = NetworkPolicy(user_agent="t")
+    (offer,) = forecast(
+        [ask(OpenverseSource(source="openverse", query="bear"), openverse, network)],
+        labels=LabelsConfig(),
+        licences=["cc0"],
+    ).offers
+    assert offer.images == {"bear": 0}
+    assert offer.notes == {"licence-refused": 40}
+
+
+def test_the_classes_told_are_those_before_any_is_merged(tmp_path: Path) -> None:
+    labels = LabelsConfig(merge={"fish": ("bream", "carp")}, drop=("breme",))
+    (offer,) = forecast([replace(table(tmp_path), labels=labels)], labels=labels).offers
+    assert offer.told == ("bream", "breme", "carp")
+    assert offer.images == {"fish": 4}
+    assert offer.notes == {"label-dropped": 1, "without-label": 1}

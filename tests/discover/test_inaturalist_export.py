@@ -77,7 +77,18 @@ def test_an_export_without_image_url_says_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no column image_url") as caught:
         read(tmp_path / "x.csv")
     assert caught.value.received == "Its columns: id, image_ur."
-    assert "Did you mean image_ur for image_url?" in caught.value.hint
+    assert caught.value.hint == (
+        "Did you mean image_ur for image_url? Choose image_url on the export page and export again."
+    )
+
+
+@pytest.mark.parametrize("fields", [{"taxon": "Apis"}, {"label": {"taxa": {"honey": ["Apis"]}}}])
+def test_an_export_that_tells_no_taxa_names_the_columns_that_would(tmp_path: Path, fields: dict[str, object]) -> None:
+    (tmp_path / "x.csv").write_text(f"id,image_url\n3,{OPEN}/30/medium.jpg\n")
+    source = {"source": "inaturalist_export", "path": tmp_path / "x.csv", **fields}
+    with pytest.raises(SourceError, match="none of the columns scientific_name, taxon_id and taxon_") as caught:
+        list(pages(Ask(INaturalistExportSource.model_validate(source), None, NETWORK)))
+    assert caught.value.received == "Its columns: id, image_url."
 
 
 @pytest.mark.parametrize(

@@ -284,8 +284,6 @@ def test_missing_folders_and_tables_are_known_beforehand(dump: Path, tmp_path: P
     with pytest.raises(SourceError, match="lacks photos"):
         photos(dump)
     assert not list(problems(ask("s3://bucket/prefix")))
-    (problem,) = problems(ask("s3://bucket/prefix", taxon=[]))
-    assert "names no taxon" in str(problem)
     (problem,) = problems(ask("gs://bucket/prefix"))
     assert "no folder gs://" in str(problem)
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 from prefect.logging import disable_run_logger
 
+from tasks.core.errors import SourceError, SourceUnavailableError
 from tasks.core.network import NetworkPolicy
 from tasks.core.tables import CANDIDATES
 from tasks.discover.config import UrlListSource
-from tasks.discover.found import Ask
+from tasks.discover.found import Ask, contained
 from tasks.discover.task import discover_source
 
 NETWORK = NetworkPolicy(user_agent="t")
@@ -36,3 +38,11 @@ def test_the_same_answer_is_one_shard_however_often_it_is_asked(tmp_path: Path) 
 
 def test_prefect_asks_nothing_again_that_a_site_has_asked_to_rest_from() -> None:
     assert not discover_source.retries
+
+
+def test_what_nobody_foresaw_is_an_error_of_that_source_alone() -> None:
+    with pytest.raises(SourceError, match="url_list: something went wrong") as caught, contained("url_list"):
+        raise ZeroDivisionError("by zero")
+    assert "ZeroDivisionError: by zero (test_task.py, line" in caught.value.received
+    with pytest.raises(SourceUnavailableError, match="down"), contained("url_list"):
+        raise SourceUnavailableError("down")

@@ -214,3 +214,10 @@ def test_nothing_found_is_no_error_and_another_shape_is() -> None:
         pages(lambda _: httpx.Response(200, json={"query": {"pages": {"1": {}}}}))
     with pytest.raises(SourceError, match="another shape"):
         pages(lambda _: httpx.Response(200, json=["spider", []]))
+
+
+@pytest.mark.parametrize("body", [{}, {"status": "ok"}, {"warnings": {}}])
+def test_an_answer_that_says_nothing_of_a_query_is_no_empty_result(body: Json) -> None:
+    with pytest.raises(SourceError, match="another shape") as caught:
+        pages(lambda _: httpx.Response(200, json=body))
+    assert "none of query, batchcomplete, continue" in str(caught.value.received)

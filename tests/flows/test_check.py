@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 
-from flows.check import Checked, look
+from flows.check import Checked, look, show
 from flows.context import Context
 from flows.recipe import load_recipe
 from flows.settings import Settings
@@ -106,3 +108,52 @@ def test_offline_asks_nobody(rehearsal: Rehearsal, tmp_path: Path) -> None:
     assert asked(rehearsal) == before
     assert found.ready
     assert [offer.asked for offer in found.outlook.offers] == [False, False, False, False, True]
+
+
+FISH = """url,kind,licence
+https://e.org/1.jpg,bream,CC0
+https://e.org/2.jpg,bream,CC0
+https://e.org/3.jpg,carp,CC0
+https://e.org/4.jpg,roach,CC BY-NC 4.0
+https://e.org/5.jpg,,CC0
+"""
+
+
+def fish(folder: Path, more: str) -> Checked:
+    (folder / "fish.csv").write_text(FISH)
+    recipe = folder / "fish.yaml"
+    source = "{source: url_list, path: fish.csv, label: kind}"
+    recipe.write_text(f"name: fish\nsources:\n  - {source}\nmodel: {{weights: none}}\n{more}")
+    return look(load_recipe(recipe), recipe, Settings(workspace=folder / "workspace"), offline=True)
+
+
+def test_classes_that_are_all_too_small_keep_a_recipe_from_being_ready(tmp_path: Path) -> None:
+    assert fish(tmp_path, "").ready
+    (problem,) = fish(tmp_path, "labels: {min_images: 3}\n").problems
+    assert problem.what == "No class is large enough; a classifier needs 2."
+    assert problem.received == "bream: 2, carp: 1, roach: 1; labels.min_images is 3"
+    (one,) = fish(tmp_path, "labels: {min_images: 2}\n").problems
+    assert "Only one class" in one.what
+
+
+def test_refused_licences_are_counted_and_shown(tmp_path: Path) -> None:
+    found = fish(tmp_path, "ingest: {licences: [cc0]}\n")
+    assert found.outlook.images == {"bream": 2, "carp": 1}
+    assert found.as_json()["sources"][0]["notes"] == {"without-label": 1, "licence-refused": 1}
+    with Console(width=200, record=True, file=io.StringIO()) as console:
+        show(found, console)
+    text = console.export_text()
+    assert "left out" in text
+    assert "1 without-label" in text
+    assert "1 licence-refused" in text
+
+
+def test_a_class_to_drop_or_merge_that_no_source_tells_is_a_slip(tmp_path: Path) -> None:
+    found = fish(tmp_path, "labels: {drop: [breem], merge: {cyprinid: [carp, zander]}}\n")
+    told = [error.what for error in found.problems]
+    assert told == [
+        "No source tells the class 'breem' of labels.drop; did you mean 'bream'?",
+        "No source tells the class 'zander' of labels.merge.cyprinid.",
+    ]
+    assert found.problems[0].received == "classes told: bream, carp, roach"
+    assert fish(tmp_path, "labels: {drop: [roach], merge: {cyprinid: [carp]}}\n").ready

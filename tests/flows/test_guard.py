@@ -18,8 +18,13 @@ words = [sys.executable, "-c", "import time; time.sleep(300)", "prefect.server.a
 child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
 try:
-    with guarding(api, lambda error: print(error.what, flush=True)):
-        time.sleep(seconds)
+    with guarding(api, lambda error: print(error.what, flush=True), stopped=lambda: print("stopped", flush=True)):
+        while seconds:
+            try:
+                time.sleep(seconds)
+            except KeyboardInterrupt:
+                if len(sys.argv) < 4:
+                    raise
 finally:
     child.kill()
 """
@@ -52,6 +57,17 @@ def test_a_lost_server_ends_the_run_with_a_word() -> None:
         server.kill()
     assert process.returncode == 1
     assert text.startswith("The Prefect server at http://127.0.0.1:9/api was lost.")
+
+
+def test_a_run_that_hangs_at_ctrl_c_is_ended_with_a_word_although_its_server_is_gone_too() -> None:
+    process = subprocess.Popen([sys.executable, "-c", RUN, "", "300", "deaf"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    server = psutil.Process(int(process.stdout.readline()))
+    time.sleep(3)
+    server.kill()  # as the terminal does, which tells all of its processes
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=20)
+    assert (process.returncode, text) == (130, "stopped\n")
 
 
 @pytest.mark.parametrize("times", [1, 2])
