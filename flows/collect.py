@@ -20,7 +20,7 @@ from flows.context import Context, open_context, run_name
 from flows.keys import find_keys
 from flows.progress import Follower, following, say
 from flows.recipe import MIN_CLASSES, name_fault
-from flows.summary import MISSING
+from flows.summary import MISSING, read_missing
 from tasks.core.errors import BusyError, DataError, HarvestmanError, TryAgainError, WorkspaceError
 from tasks.core.files import check_writable, locked, write_json
 from tasks.core.tables import KEPT, keep_sources
@@ -83,7 +83,8 @@ def discover(context: Context) -> list[str]:
         keep_sources(context.collection, [shard_path(context.collection, ask) for ask in asks])
     sources_artifact(context, rows)
     missing = [str(error) for error in told_once(errors)]
-    write_json(context.collection / MISSING, missing)
+    if missing != read_missing(context.collection):
+        write_json(context.collection / MISSING, missing)
     for text in missing:
         say(f"discover  {text}")
     return missing

@@ -51,10 +51,16 @@ def summarise(standing: Standing) -> dict[str, Any]:
             .sort("label")
             .iter_rows()
         },
-        "missing": read_json(collection / MISSING) if (collection / MISSING).is_file() else [],
+        "missing": read_missing(collection),
         "dataset": known.get("dataset"),
         "model": _model(known.get("model")),
     }
+
+
+def read_missing(collection: Path) -> list[str]:
+    """Return what went wrong with sources when they were asked last."""
+    path = collection / MISSING
+    return list(read_json(path)) if path.is_file() else []
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
