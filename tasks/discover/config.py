@@ -12,13 +12,13 @@ from tasks.core.config import StageConfig
 from tasks.discover.fields import (
     GRADES,
     OPEN_LICENCES,
-    Box,
     Country,
-    Days,
     Grade,
     LabelRule,
     Names,
+    ObservationPhotos,
     PhotoSize,
+    PlaceAndTime,
     Rank,
     SomeNames,
     SomePaths,
@@ -109,7 +109,7 @@ class ArchiveSource(TableSource):
         return self
 
 
-class INaturalistSource(SourceConfig):
+class INaturalistSource(ObservationPhotos):
     """Photos of observations of one or more taxa, through the iNaturalist API v1."""
 
     REFRESH: ClassVar[str] = "changes"
@@ -121,18 +121,6 @@ class INaturalistSource(SourceConfig):
     """Name of a place as iNaturalist has it, e.g. `Portugal`."""
     place_id: int | None = None
     """iNaturalist place id; none = the whole world."""
-    bbox: Box = None
-    """South, west, north and east of a box, in degrees."""
-    observed: Days = (None, None)
-    """First and last day of the observations taken; null = open."""
-    quality_grade: tuple[Grade, ...] = ("research",)
-    """Quality grades of the observations taken."""
-    licences: tuple[str, ...] = OPEN_LICENCES
-    """Licences of the *photos* taken (iNaturalist's codes); a photo without a licence is all rights reserved."""
-    photo_size: PhotoSize = "medium"
-    """Longest side: 75, 100, 240, 500, 1024, 2048 pixels."""
-    photos: Literal["first", "all"] = "first"
-    """Photos taken of each observation."""
     limit: int = Field(1000, ge=1, le=100_000)
     """Photos taken at the most."""
     spread: Spread = "none"
@@ -167,7 +155,7 @@ class INaturalistExportSource(TableSource):
     """Spread `limit` evenly over taxa or observers; none = in the order of the addresses."""
 
 
-class INaturalistOpenDataSource(SourceConfig):
+class INaturalistOpenDataSource(ObservationPhotos):
     """iNaturalist's open data: four tables of all openly licensed photos, as files or from S3."""
 
     SEVERAL: ClassVar[bool] = True
@@ -179,25 +167,13 @@ class INaturalistOpenDataSource(SourceConfig):
     """Scientific name or taxon id; all descendants count."""
     label: Rank | LabelRule | None = None
     """Under `sources:`, the rank whose taxon is the class (`family`), or {taxa}."""
-    bbox: Box = None
-    """South, west, north and east of a box, in degrees."""
-    observed: Days = (None, None)
-    """First and last day of the observations taken; null = open."""
-    quality_grade: tuple[Grade, ...] = ("research",)
-    """Quality grades of the observations taken."""
-    licences: tuple[str, ...] = OPEN_LICENCES
-    """Licences of the photos taken."""
-    photo_size: PhotoSize = "medium"
-    """Longest side: 75, 100, 240, 500, 1024, 2048 pixels."""
-    photos: Literal["first", "all"] = "first"
-    """Photos taken of each observation."""
     limit: int | None = Field(None, ge=1)
     """Photos of a class taken at the most."""
     spread: Spread = "none"
     """Spread `limit` evenly over taxa or observers; none = the oldest observations first."""
 
 
-class GbifSource(SourceConfig):
+class GbifSource(PlaceAndTime):
     """Pictures of occurrences, through GBIF's occurrence search."""
 
     SEVERAL: ClassVar[bool] = True
@@ -210,10 +186,6 @@ class GbifSource(SourceConfig):
     """Under `sources:`, the rank whose taxon is the class (`family`), or {taxa}."""
     country: tuple[Country, ...] = ()
     """ISO 3166 codes of two letters; none = the whole world."""
-    bbox: Box = None
-    """South, west, north and east of a box, in degrees."""
-    observed: Days = (None, None)
-    """First and last day of the occurrences taken; null = open."""
     basis_of_record: tuple[str, ...] = ()
     """GBIF's words (HUMAN_OBSERVATION, PRESERVED_SPECIMEN, …); none = all."""
     licences: tuple[str, ...] | Literal["any"] = OPEN_LICENCES

@@ -160,6 +160,16 @@ class SourceConfig(StageConfig):
         return tuple(path for item in found for path in (item if isinstance(item, tuple) else (item,)))
 
     @property
+    def most(self) -> int | None:
+        """Candidates of a class that `gather` keeps; None = all that come."""
+        return getattr(self, "limit", None)
+
+    @property
+    def spread_over(self) -> str | None:
+        """Column of candidates whose values share `most` evenly; None = the first that come."""
+        return {"taxa": "taxon", "observers": "creator"}.get(getattr(self, "spread", "none"))
+
+    @property
     def rule(self) -> LabelRule | None:
         """How the class of an image is told, where the recipe says so."""
         rule = getattr(self, "label", None)
@@ -177,3 +187,25 @@ class TableSource(SourceConfig):
     """Column to the value, or values, that a row must have; true and false are these words, in small letters."""
 
     _short = field_validator("label", mode="before")(as_rule)
+
+
+class PlaceAndTime(SourceConfig):
+    """A source whose records were made somewhere, some day."""
+
+    bbox: Box = None
+    """South, west, north and east of a box, in degrees."""
+    observed: Days = (None, None)
+    """First and last day of the observations or occurrences taken; null = open."""
+
+
+class ObservationPhotos(PlaceAndTime):
+    """A source of iNaturalist's observations and their photos."""
+
+    quality_grade: tuple[Grade, ...] = ("research",)
+    """Quality grades of the observations taken."""
+    licences: tuple[str, ...] = OPEN_LICENCES
+    """Licences of the *photos* taken (iNaturalist's codes); a photo without a licence is all rights reserved."""
+    photo_size: PhotoSize = "medium"
+    """Longest side: 75, 100, 240, 500, 1024, 2048 pixels."""
+    photos: Literal["first", "all"] = "first"
+    """Photos taken of each observation."""

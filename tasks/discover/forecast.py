@@ -206,10 +206,8 @@ def _as_gathered(ask: Ask[Any], page: Page) -> tuple[pl.DataFrame, Counter[str]]
 def _counted(ask: Ask[Any], frame: pl.DataFrame, factor: float) -> dict[str, int]:
     """Return the photos that a source will bring by class, its limit obeyed."""
     counts = {name: round(count * factor) for name, count in frame.group_by("label").len().sort("label").iter_rows()}
-    limit = getattr(ask.source, "limit", None)
-    if limit and not getattr(ask.source, "queries", ()):  # a search's limit is one of each query
-        return {name: min(count, limit) for name, count in counts.items()}
-    return counts
+    most = ask.source.most
+    return counts if most is None else {name: min(count, most) for name, count in counts.items()}
 
 
 def _accepted(frame: pl.DataFrame, licences: list[str] | None) -> pl.DataFrame:

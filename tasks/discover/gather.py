@@ -33,7 +33,6 @@ _OVERLAP = timedelta(days=1)  # asked again at each look for changes: clocks dif
 # and one that its quota allows to finish only next month must not be bought from the start each week.
 _LASTS = {"changes": timedelta(days=1), "appends": timedelta(days=60), "read": timedelta(days=1)}
 _POOL = 5  # pages are read until this many times `limit` is found, where the limit is to be spread
-_SPREAD = {"taxa": "taxon", "observers": "creator"}
 
 OnPage = Callable[[int, int | None], None]
 """Called after each page with the candidates so far and the number that is expected, if known."""
@@ -105,10 +104,9 @@ def _write(shard: Path, rows: pl.DataFrame) -> None:
 
 def picked(rows: pl.DataFrame, source: SourceConfig) -> pl.DataFrame:
     """Return `limit` rows of each class, in order or spread evenly over taxa or observers."""
-    limit = getattr(source, "limit", None)
-    if limit is None or getattr(source, "queries", None) is not None:  # a search's limit is one of each query
+    limit, column = source.most, source.spread_over
+    if limit is None:
         return rows
-    column = _SPREAD.get(getattr(source, "spread", "none"))
     order = rows.with_row_index("_place")
     if column:
         turn = pl.col("_place").rank("ordinal").over("label", pl.col(column).fill_null(""))
@@ -139,9 +137,10 @@ def _plan(source: SourceConfig, state: dict[str, Any], *, stamp: str, now: datet
 
 def _is_full(ask: Ask[Any], state: dict[str, Any]) -> bool:
     """Whether the shard holds all that its limit allows: then nothing new could enter it."""
-    limit = getattr(ask.source, "limit", None)
-    in_order = getattr(ask.source, "spread", "none") == "none"
-    return ask.label is not None and in_order and limit is not None and state["notes"]["candidates"] >= limit
+    most = ask.source.most
+    if ask.label is None or most is None or ask.source.spread_over:
+        return False
+    return bool(state["notes"]["candidates"] >= most)
 
 
 def _stamp(source: SourceConfig) -> str:
@@ -203,10 +202,10 @@ def _enough(ask: Ask[Any]) -> int | None:
 
     Of changes all are: what has gone is among them, and the next question begins where this one ends.
     """
-    limit: int | None = getattr(ask.source, "limit", None)
-    if ask.since or ask.label is None or limit is None or getattr(ask.source, "queries", None) is not None:
+    most: int | None = ask.source.most
+    if ask.since or ask.label is None or most is None:
         return None
-    return limit if getattr(ask.source, "spread", "none") == "none" else _POOL * limit
+    return _POOL * most if ask.source.spread_over else most
 
 
 def labelled(page: Page, ask: Ask[Any]) -> Page:

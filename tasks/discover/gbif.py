@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -21,7 +22,7 @@ from tasks.discover.config import GbifSource
 from tasks.discover.fields import RANKS
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
 from tasks.discover.gbif_records import Record, rows_of
-from tasks.discover.taxa import listed, not_one, turns
+from tasks.discover.taxa import by_turns, listed, not_one, turns
 
 _PER_PAGE = 300  # more is silently capped
 _WINDOW = 100_000  # offset + limit; GBIF answers 400 beyond
@@ -82,11 +83,7 @@ def pages(ask: Ask[GbifSource]) -> Iterator[Page]:
         SourceUnavailableError: the API does not answer.
     """
     with open_api(ask, "gbif", advice=_ADVICE) as api:
-        cursor = ask.cursor or _start(api, ask)
-        while cursor["turns"]:
-            page = _page(api, ask, cursor)
-            cursor = page.cursor or {"turns": []}
-            yield page
+        yield from by_turns(ask.cursor or _start(api, ask), partial(_page, api, ask))
 
 
 def _start(api: Api, ask: Ask[GbifSource]) -> Cursor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -18,7 +19,7 @@ from tasks.discover.api import Api, open_api
 from tasks.discover.config import INaturalistSource
 from tasks.discover.found import Ask, Cursor, Page, candidate_frame
 from tasks.discover.licences import accepted, slug
-from tasks.discover.taxa import listed, not_one, turns
+from tasks.discover.taxa import by_turns, listed, not_one, turns
 
 _PER_PAGE = 200  # the API's limit
 _RESERVED = "all-rights-reserved"  # what a photo without a licence is
@@ -100,11 +101,7 @@ def pages(ask: Ask[INaturalistSource]) -> Iterator[Page]:
         SourceUnavailableError: the API does not answer.
     """
     with open_api(ask, "inaturalist", advice=_ADVICE) as api:
-        cursor = ask.cursor or _start(api, ask)
-        while cursor["turns"]:
-            page = _page(api, ask, cursor)
-            cursor = page.cursor or {"turns": []}
-            yield page
+        yield from by_turns(ask.cursor or _start(api, ask), partial(_page, api, ask))
 
 
 def _start(api: Api, ask: Ask[INaturalistSource]) -> Cursor:

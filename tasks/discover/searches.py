@@ -22,6 +22,10 @@ class SearchSource(SourceConfig):
     """Days until the queries are asked again; 0 = at every run."""
 
     @property
+    def most(self) -> None:
+        """None: a search sees to its limit itself, which is one of each query."""
+
+    @property
     def queries(self) -> tuple[str, ...]:
         """The queries, in their order."""
         return (self.query,) if isinstance(self.query, str) else self.query

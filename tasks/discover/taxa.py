@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tasks.core.errors import SourceError
 from tasks.discover.fields import Names
+from tasks.discover.found import Cursor, Page
 
 _OFFERED = 10  # matches named in an error
 
@@ -37,3 +38,16 @@ def turns(taxa: Sequence[int], *, apart: bool) -> list[list[Any]]:
         apart: a query for each, so that none waits until another has been read to its end; else one for all.
     """
     return [[[taxon], 0] for taxon in taxa] if apart else [[list(taxa), 0]]
+
+
+def by_turns(cursor: Cursor, page: Callable[[Cursor], Page]) -> Iterator[Page]:
+    """Yield pages until no query is left in the `turns` of the last one's cursor.
+
+    Args:
+        cursor: with the `turns` to begin with.
+        page: asks the first query in turn; its answer's cursor says whose turn is next.
+    """
+    while cursor["turns"]:
+        answer = page(cursor)
+        yield answer
+        cursor = answer.cursor or {"turns": []}
