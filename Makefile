@@ -7,11 +7,11 @@ export UV_SYSTEM_CERTS := 1
 # The environment uv works on, whatever is active in the shell.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help demo test check format docs lock bench up down clean
+.PHONY: help demo test check format docs lock bench bench-ingest up down clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: .make/installed ## the whole job on painted photos: servers, workers, scraping, tuning, registry (no internet)
 	@$(BIN)/harvestman demo $(ARGS)
@@ -33,8 +33,13 @@ docs: .make/installed ## the reference of recipes and settings, from the code
 	@$(BIN)/python -m flows.reference
 
 bench: .make/installed ## the benchmarks; results go into benchmarks/LOG.md by hand, with their machine
-	@for name in curate.search discover.export discover.open_data rehearsals.real_photos; do \
+	@for name in curate.search discover.export discover.open_data rehearsals.real_photos \
+			ingest.inspector ingest.memory ingest.slow_host; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+bench-ingest: .make/installed .make/peers/installed ## the door beside img2dataset, icrawler and plain httpx (needs nginx; 20 minutes)
+	@for name in throughput memory slow_host; do \
+		echo "== ingest.$$name"; $(BIN)/python -m benchmarks.ingest.$$name || exit 1; done
 
 up: .make/installed ## Prefect server, MLflow server and two workers of ./workspace
 	@$(BIN)/harvestman up
@@ -44,7 +49,7 @@ down: .make/installed ## stops them
 
 lock: $(UV) ## pins the dependencies anew, with hashes and without addresses
 	@$(LOCK) --extra cpu --upgrade -o requirements.lock
-	@$(LOCK) --extra cpu --group dev -c requirements.lock -o requirements-dev.lock
+	@$(LOCK) --extra cpu --extra dask --extra ray --group dev -c requirements.lock -o requirements-dev.lock
 	@$(LOCK) --extra gpu -c requirements.lock -o requirements-gpu.lock
 LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
@@ -56,6 +61,12 @@ clean: ## removes the environment (never ./workspace)
 	@echo "installing the environment (once; a minute or two)"
 	@$(UV) pip sync --quiet --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.make/peers/installed: benchmarks/ingest/peers/requirements.txt $(UV)
+	@test -x .make/peers/bin/python || $(PYTHON) -m venv .make/peers
+	@echo "installing what the door is compared with (once; a minute)"
+	@$(UV) pip install --quiet --python .make/peers/bin/python -r $<
 	@touch $@
 
 $(UV):

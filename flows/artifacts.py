@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
+from flows.addresses import read_addresses
 from flows.context import Context
+from flows.hosts import by_host
 from tasks.core.tables import read_candidates, read_ledger
+
+HOSTS = 50  # rows of the table of hosts: Prefect shows a table whole
 
 
 def outcomes_artifact(context: Context) -> dict[str, int]:
     """Leave the table of outcomes by class; return addresses by outcome."""
     known = read_candidates(context.collection).select("url").unique()
-    ledger = read_ledger(context.collection).join(known, on="url", how="semi")
+    ledger = read_ledger(context.collection, "url", "label", "outcome").join(known, on="url", how="semi")
     counts = ledger.group_by("outcome").len().sort("len", "outcome", descending=[True, False])
     table = (
         ledger.group_by("outcome", "label").len().sort("label").pivot("label", index="outcome", values="len")
@@ -27,6 +32,21 @@ def outcomes_artifact(context: Context) -> dict[str, int]:
         description="What became of each address, by class. Everything but `kept` is a refusal with its reason.",
     )
     return dict(counts.iter_rows())
+
+
+def hosts_artifact(context: Context) -> None:
+    """Leave what the hosts with most addresses gave and refused, how fast they answer and how much came of them."""
+    hosts = by_host(read_addresses(context.collection).unique("url", keep="first", maintain_order=True))
+    megabytes = (hosts["received"] / 1e6).round(1).alias("MB received")
+    rows = hosts.with_columns(megabytes).select(
+        "host", "addresses", "kept", "refused", "refusal", pl.col("seconds").alias("median seconds"), "MB received"
+    )
+    more = f" {HOSTS} of {hosts.height}; `harvestman status --json` has them all." if hosts.height > HOSTS else ""
+    create_table_artifact(
+        rows.head(HOSTS).to_dicts(),
+        key=context.key("hosts"),
+        description=f"What each host gave and refused, those with most addresses first.{more}",
+    )
 
 
 def sources_artifact(context: Context, rows: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows import inspection
 from tasks.core.errors import HarvestmanError, ServerUnavailableError, StopError
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it is called; see the docstring
@@ -208,6 +209,9 @@ def down() -> None:
     from flows.stack import down as stop
 
     stop(_settings(), say=_say)
+
+
+app.command()(inspection.inspect)
 
 
 def _say(line: str) -> None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.artifacts import outcomes_artifact, sources_artifact
+from flows.artifacts import hosts_artifact, outcomes_artifact, sources_artifact
 from flows.context import Context, open_context, run_name
 from flows.keys import find_keys
-from flows.progress import Follower, following, say
+from flows.lanes import Lanes
+from flows.progress import following, say
 from flows.recipe import MIN_CLASSES, name_fault
+from flows.runners import ingest_runner
 from flows.summary import MISSING, read_missing
+from flows.tally import Tally
 from tasks.core.errors import BusyError, DataError, HarvestmanError, TryAgainError, WorkspaceError
 from tasks.core.files import check_writable, locked, write_json
 from tasks.core.tables import KEPT, keep_sources
@@ -30,10 +33,11 @@ from tasks.discover.gather import shard_path
 from tasks.discover.labels import Classes
 from tasks.discover.queues import MOST, queues
 from tasks.discover.task import discover_source
-from tasks.ingest.plan import plan
+from tasks.ingest.door import open_door
+from tasks.ingest.plan import Plan, plan
 from tasks.ingest.task import ingest_batch
 
-LOOK = 0.5  # seconds between two looks at the journals
+LOOK = 0.5  # seconds without an ended batch after which the journals are looked at
 SHOWN = 10  # classes named in one line
 
 
@@ -57,6 +61,7 @@ def collect(recipe: str, retry: tuple[str, ...] = ()) -> dict[str, Any]:
         classes = sufficient(context, missing)
         fetched = ingest(context, retry)
     outcomes = outcomes_artifact(context)
+    hosts_artifact(context)
     return {"candidates": classes.counts, "outcomes": outcomes, "fetched": fetched, "missing": missing}
 
 
@@ -159,15 +164,23 @@ def ingest(context: Context, retry: tuple[str, ...]) -> int:
     """Fetch what is new, batch by batch; return how many addresses were asked.
 
     Collections of one workspace fetch by turns: sites count requests by address, and the limits a host is given
-    hold within a batch. The kernel gives a turn back however its process ends.
+    hold within a process. The kernel gives a turn back however its process ends.
     """
-    work = plan(context.collection, context.recipe.ingest, now=datetime.now(UTC), retry=retry, labels=context.labels)
-    if not work.batches:
+    network = context.settings.network
+    work = plan(
+        context.collection,
+        context.recipe.ingest,
+        now=datetime.now(UTC),
+        retry=retry,
+        labels=context.labels,
+        network=network,
+    )
+    if not work.lanes:
         say(f"ingest    nothing new: all {work.known} addresses are in the ledger")
         return 0
     say(f"ingest    {work.pending} addresses to ask, {work.known} known, {len(work.batches)} batches")
     with _turn(context.workspace.root / ".ingest.lock"):
-        return _batches(context, work.batches, work.pending)
+        return fetch(context, work)
 
 
 @contextmanager
@@ -181,38 +194,45 @@ def _turn(lock: Path) -> Iterator[None]:
         yield
 
 
-def _batches(context: Context, batches: list[Path], pending: int) -> int:
-    totals: Counter[str] = Counter()
-    with stoppable(), following("ingest", pending, context.key("ingest")) as follower:
-        for batch in batches:
-            future = ingest_batch.submit(
-                batch=str(batch),
-                workspace=str(context.workspace.root),
-                config=context.recipe.ingest,
-                network=context.settings.network,
-            )
-            _follow(future, context.collection, totals=totals, follower=follower)
-            totals.update(future.result())
-            follower.at(totals.total(), f"{totals[KEPT]} kept")
-    refused = ", ".join(f"{count} {slug}" for slug, count in totals.most_common() if slug != KEPT)
-    say(f"ingest    {totals[KEPT]} kept; {refused or 'none refused'}")
-    return totals.total()
+def fetch(context: Context, work: Plan) -> int:
+    """Run all batches of a plan; return how many addresses were asked."""
+    settings, config = context.settings, context.recipe.ingest
+    together = settings.task_runner == "threads"
+    lanes = Lanes(work.lanes, abreast=max(1, settings.tasks_at_once // 2) if together else 1)
+    tally = Tally(context.collection / "ledger")
+    ended: SimpleQueue[tuple[Path, PrefectFuture[Any]]] = SimpleQueue()
 
+    with ExitStack() as held:
+        if together:  # what is learnt of a host is kept between its batches
+            held.enter_context(open_door(settings.network, config))
+        runner = held.enter_context(ingest_runner(settings))
+        held.enter_context(stoppable())
+        follower = held.enter_context(following("ingest", work.pending, context.key("ingest")))
 
-def _follow(future: PrefectFuture[Any], collection: Path, *, totals: Counter[str], follower: Follower) -> None:
-    """Show progress within a batch, whichever process runs it: its journal has a line for each finished address."""
-    counted: dict[Path, tuple[int, int]] = {}  # bytes and lines seen of each journal: one may grow to 100 MB
-    while True:
-        try:
-            future.result(timeout=LOOK, raise_on_failure=False)
-        except TimeoutError:
-            pass
-        else:
-            return
-        for path in (collection / "ledger").glob("*.journal.jsonl"):
-            with suppress(FileNotFoundError), path.open("rb") as journal:
-                size, lines = counted.get(path, (0, 0))
-                journal.seek(size)
-                new = journal.read()
-                counted[path] = (size + len(new), lines + new.count(b"\n"))
-        follower.at(totals.total() + sum(lines for _, lines in counted.values()))
+        def begin(batch: Path) -> None:
+            parameters = {
+                "batch": str(batch),
+                "workspace": str(context.workspace.root),
+                "config": config,
+                "network": settings.network,
+            }
+            future = runner.submit(ingest_batch, parameters=parameters)
+            future.add_done_callback(lambda future: ended.put((batch, future)))
+
+        while True:
+            while lanes.under_way < settings.tasks_at_once and (batch := lanes.begin()):
+                begin(batch)
+            if not lanes.under_way:
+                break
+            try:
+                done, future = ended.get(timeout=LOOK)
+            except Empty:
+                tally.look()
+            else:
+                tally.finished(done.stem, future.result())
+                lanes.ended(done)
+            follower.at(tally.asked, tally.note(follower.seconds))
+    outcomes = tally.outcomes
+    refused = ", ".join(f"{count} {slug}" for slug, count in outcomes.most_common() if slug != KEPT)
+    say(f"ingest    {outcomes[KEPT]} kept; {refused or 'none refused'}")
+    return tally.asked

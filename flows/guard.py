@@ -38,17 +38,23 @@ def guarding(
     """
     over, ended = threading.Event(), threading.Event()
     guards: list[subprocess.Popen[bytes]] = []
-    watch = threading.Thread(target=_watch, args=(ended, api), kwargs={"fail": fail, "guards": guards}, daemon=True)
+    interrupted: list[int] = []  # no Event: a second signal in the middle of its `set` would wait for its lock for ever
+    watch = threading.Thread(
+        target=_watch,
+        args=(ended, api),
+        kwargs={"fail": fail, "guards": guards, "interrupted": interrupted},
+        daemon=True,
+    )
 
     def end() -> None:
         if not over.is_set():
             stopped()
             os._exit(INTERRUPTED)
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         """Ask the run to stop, but not for long: a terminal sends Ctrl-C to Prefect's temporary server too."""
-        ended.set()  # the watch is over, the run not yet
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        interrupted.append(number)
         timer = threading.Timer(GRACE, end)
         timer.daemon = True
         timer.start()
@@ -59,9 +65,9 @@ def guarding(
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, before)
         over.set()
         ended.set()
-        signal.signal(signal.SIGINT, before)
         for guard in guards:
             guard.kill()
             guard.wait()
@@ -73,6 +79,7 @@ def _watch(
     *,
     fail: Callable[[ServerUnavailableError], object],
     guards: list[subprocess.Popen[bytes]],
+    interrupted: list[int],
 ) -> None:
     missed, begun = 0, api is not None  # a temporary server may take half a minute to start
     while not over.wait(LOOK):
@@ -82,7 +89,7 @@ def _watch(
         answers = _answers(api)
         begun = begun or answers
         missed = missed + 1 if begun and not answers else 0
-        if missed >= LOST and not over.is_set():
+        if missed >= LOST and not interrupted and not over.is_set():
             fail(
                 ServerUnavailableError(
                     f"The Prefect server at {api} was lost.",

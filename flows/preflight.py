@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import ValidationError
@@ -16,17 +17,27 @@ from flows.recipe import Recipe
 from flows.settings import Settings
 from tasks.core.errors import HarvestmanError, ServerUnavailableError
 from tasks.core.files import check_writable
+from tasks.discover.config import AnySource
 from tasks.models.backbones import find_weights
 from tasks.models.config import ModelConfig
 from tasks.track.seam import check_tracker
 from tasks.tune.config import Choice
 
+# What a source leads to: its API, and where its photos lie. A rehearsal has them at its own site.
+_SITES = {
+    "inaturalist": ("inaturalist",),
+    "inaturalist_export": ("inaturalist_photos",),
+    "inaturalist_open_data": ("inaturalist_photos", "s3"),
+}
+_S3 = "s3://"
 TIMEOUT = 5.0  # seconds a server has to say that it is well
 
 
 def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
     """Yield everything that would stop a run of `recipe` before its first source is asked."""
     checks: list[Callable[[], object]] = [
+        partial(_check_contact, recipe, settings),
+        partial(_check_runner, settings),
         partial(check_writable, settings.folders.root),
         partial(_check_prefect, settings.prefect_api_url),
         partial(check_tracker, settings.tracking_uri),
@@ -43,6 +54,28 @@ def preflight(recipe: Recipe, settings: Settings) -> None:
     """Raise the first of the `problems`."""
     for problem in problems(recipe, settings):
         raise problem
+
+
+def _check_contact(recipe: Recipe, settings: Settings) -> None:
+    """Look for a source whose site is not contacted by programs that do not say who runs them."""
+    network = settings.network
+    for _, source in recipe.asked:
+        for api in _SITES.get(source.source, ()):
+            address = urlsplit(network.api(api))
+            network.check_contact(address.hostname or "", f"{address.path}/{_bucket(source)}")
+
+
+def _bucket(source: AnySource) -> str:
+    """Return the bucket that a source reads tables from; empty where it reads none."""
+    place = str(getattr(source, "path", ""))
+    return place.removeprefix(_S3).partition("/")[0] if place.startswith(_S3) else ""
+
+
+def _check_runner(settings: Settings) -> None:
+    if settings.task_runner != "threads":  # the others take a second to import
+        from flows.runners import check_runner  # noqa: PLC0415 - see above
+
+        check_runner(settings)
 
 
 def check_weights(recipe: Recipe, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from tasks.core.waiting import FOLLOWED
 
@@ -74,6 +75,11 @@ class Follower:
     _logged: float = field(default_factory=time.monotonic)
     _paged: float = field(default_factory=time.monotonic)
 
+    @property
+    def seconds(self) -> float:
+        """How long the work has taken so far."""
+        return time.monotonic() - self._started
+
     def at(self, done: int, note: str = "") -> None:
         """Show that `done` of the work is done."""
         if self.bar is not None:
@@ -81,9 +87,8 @@ class Follower:
         now = time.monotonic()
         if now - self._logged > LOG_EVERY:
             self._logged = now
-            rate = done / max(now - self._started, 1e-9)
-            left = f", {(self.total - done) / rate:.0f} s left" if rate else ""
-            _log().info("%s: %d of %d, %.1f/s%s%s", self.what, done, self.total, rate, left, note and f"; {note}")
+            left = f", {(self.total - done) * self.seconds / done:.0f} s left" if done else ""
+            _log().info("%s: %d of %d%s; %s", self.what, done, self.total, left, note)
         if self.artifact is not None and now - self._paged > PAGE_EVERY:
             self._paged = now
             update_progress_artifact(self.artifact, progress=100 * done / max(self.total, 1))
@@ -113,13 +118,15 @@ def following(what: str, total: int, key: str) -> Iterator[Follower]:
 
 
 def _bar() -> Progress:
+    note = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # what a narrow terminal has no room for, of this
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", style="dim", table_column=note),
         console=_screen[0],
         transient=True,
+        expand=True,
     )

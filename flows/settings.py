@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     workspace: Path = Path("workspace")
     """Folder that holds all that is collected and learnt."""
     contact: str = ""
-    """An address or page for the owners of the sites we visit; part of the User-Agent."""
+    """An address or page for the owners of the sites we visit; part of the User-Agent. Without one (or a whole
+    User-Agent) iNaturalist is not contacted."""
     user_agent: str = ""
     """The whole User-Agent, for those who need another one."""
     allowed_hosts: tuple[str, ...] = ()
@@ -45,6 +46,11 @@ class Settings(BaseSettings):
     """Key of serpapi.com; or the Prefect Secret block `harvestman-serpapi-key`."""
     serper_key: SecretStr | None = None
     """Key of serper.dev; or the Prefect Secret block `harvestman-serper-key`."""
+    task_runner: str = "threads"
+    """Where batches of addresses run: `threads`, `processes`, `dask` or `ray` of this machine, or a cluster's address:
+    `dask+tcp://host:8786`, `ray://host:10001`; see docs/scaling.md."""
+    tasks_at_once: int = Field(8, ge=1, le=1024)
+    """Batches of addresses under way at once, over all processes."""
     weights_dir: Path | None = None
     """Folder of pretrained weights files, searched before Keras' own."""
     keras_home: Path = Field(Path("~/.keras"), validation_alias="KERAS_HOME")
@@ -63,10 +69,11 @@ class Settings(BaseSettings):
     @property
     def network(self) -> NetworkPolicy:
         """Who we are and where we may go."""
-        about = f"+{self.contact}" if self.contact else "no contact given"
-        agent = self.user_agent or f"harvestman/{VERSION} (image data sets; {about})"
+        about = f"+{self.contact.strip()}" if self.contact.strip() else "no contact given"
+        agent = self.user_agent.strip() or f"harvestman/{VERSION} (image data sets; {about})"
         return NetworkPolicy(
             user_agent=agent,
+            contact=bool(self.contact.strip() or self.user_agent.strip()),
             allowed_hosts=self.allowed_hosts,
             apis=self.apis,
             budgets=self.budgets,
@@ -94,6 +101,8 @@ class Settings(BaseSettings):
             "BUDGETS": json.dumps({name: budget.model_dump(mode="json") for name, budget in self.budgets.items()})
             if self.budgets
             else "",
+            "TASK_RUNNER": self.task_runner,
+            "TASKS_AT_ONCE": str(self.tasks_at_once),
             "WEIGHTS_DIR": str(self.weights_dir.resolve()) if self.weights_dir else "",
         }
         ours = {f"HARVESTMAN_{name}": value for name, value in values.items()}

@@ -5,22 +5,25 @@ Reads candidates, ledger, verdicts, latest/<recipe>.json. `status` prints it, `d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.addresses import count_addresses, read_addresses
 from flows.latest import latest
 from flows.recipe import Recipe
 from tasks.core.files import read_json
-from tasks.core.tables import KEPT, read_candidates, read_ledger
+from tasks.core.tables import KEPT
 from tasks.core.workspace import Workspace
 
 MISSING = "missing.json"  # in a collection: the sources that failed when they were asked last
+SHOWN = 10  # rows of a table of hosts or classes that people are shown; --json has them all
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,13 @@ class Standing:
 
 
 def summarise(standing: Standing) -> dict[str, Any]:
-    """Return counts of every stage and the model's figures, ready for JSON."""
-    collection = standing.workspace.collection(standing.recipe.name)
-    candidates, ledger = read_candidates(collection), read_ledger(collection)
-    ledger = ledger.join(candidates.select("url").unique(), on="url", how="semi")
+    """Return counts of every stage and the model's figures, ready for JSON; docs/ingest.md names the keys."""
+    recipe, collection = standing.recipe, standing.workspace.collection(standing.recipe.name)
     known = latest(standing)
     return {
-        "recipe": standing.recipe.name,
+        "recipe": recipe.name,
         "workspace": str(standing.workspace.root),
-        "addresses": candidates["url"].n_unique(),
-        "pending": candidates["url"].n_unique() - ledger.height,
-        "outcomes": _counts(ledger, "outcome"),
-        "classes": {
-            label: {"addresses": count, "kept": kept}
-            for label, count, kept in candidates.join(ledger.select("url", "outcome"), on="url", how="left")
-            .group_by("label")
-            .agg(pl.len().alias("n"), (pl.col("outcome") == KEPT).sum().alias("kept"))
-            .sort("label")
-            .iter_rows()
-        },
+        **count_addresses(read_addresses(collection), retry_after_hours=recipe.ingest.retry_after_hours),
         "missing": read_missing(collection),
         "dataset": known.get("dataset"),
         "model": _model(known.get("model")),
@@ -61,10 +52,6 @@ def read_missing(collection: Path) -> list[str]:
     """Return what went wrong with sources when they were asked last."""
     path = collection / MISSING
     return list(read_json(path)) if path.is_file() else []
-
-
-def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    return dict(frame.group_by(column).len().sort("len", column, descending=[True, False]).iter_rows())
 
 
 def _model(model: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -81,46 +68,135 @@ def show(summary: dict[str, Any], console: Console) -> None:
         console.print("Nothing has been collected yet: harvestman run RECIPE")
         return
     _outcomes(summary, console)
+    _retry(summary["retry"], console)
+    _classes(summary["classes"], console)
+    _hosts(summary, console)
     if dataset := summary["dataset"]:
         _dataset(dataset, console)
     if model := summary["model"]:
         _figures(model, console)
 
 
-def _titled(title: str, *columns: str) -> tuple[Text, Table]:
-    return Text(f"\n{title}", style="bold"), Table(*columns, box=None, pad_edge=False)
+@dataclass
+class _Listing:
+    """A table under its title, of which people see the first rows."""
+
+    title: str
+    columns: Sequence[str]
+
+    def print(self, rows: Sequence[Sequence[str]], console: Console, *, styles: Sequence[str] = ()) -> None:
+        """Print at most SHOWN of `rows`, each in its style, and how many more there are."""
+        table = Table(*self.columns, box=None, pad_edge=False)
+        for number, row in enumerate(rows[:SHOWN]):
+            # As text: a host such as [::1]:8000 would be read as markup, and servers had a say in the reasons.
+            cells = (Text(plain(cell), overflow="ellipsis", no_wrap=True) for cell in row)
+            table.add_row(*cells, style=styles[number] if styles else None)
+        console.print(Text(f"\n{self.title}", style="bold"), table)
+        if len(rows) > SHOWN:
+            _line(f"and {len(rows) - SHOWN:,} more (all of them: --json)", console)
+
+
+def plain(text: str) -> str:
+    """Return `text` without what a terminal would obey instead of showing it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _outcomes(summary: dict[str, Any], console: Console) -> None:
-    title, table = _titled("Addresses", "outcome", "addresses")
+    # All of them: there are two dozen at the most.
+    table = Table("outcome", "addresses", "most frequent reason", box=None, pad_edge=False)
     for outcome, count in summary["outcomes"].items():
-        table.add_row(outcome, str(count), style="green" if outcome == KEPT else None)
+        reason = _reason(summary["reasons"].get(outcome), count)
+        table.add_row(
+            outcome,
+            str(count),
+            Text(reason, style="dim", overflow="ellipsis", no_wrap=True),
+            style="green" if outcome == KEPT else None,
+        )
     if summary["pending"]:
         table.add_row("not asked yet", str(summary["pending"]), style="yellow")
-    console.print(title, table)
+    console.print(Text("\nAddresses", style="bold"), table)
     for text in summary["missing"]:
-        console.print(Text(f"without {text.splitlines()[0]}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"without {plain(text.splitlines()[0])}", style="yellow"), soft_wrap=True)
+    opted = summary["opted_out"]
+    if any(opted.values()):
+        _line(f"opted out: {opted['robots_txt']} by robots.txt, {opted['robots_tag']} by X-Robots-Tag", console)
+
+
+def _reason(found: dict[str, Any] | None, count: int) -> str:
+    """Return the most frequent reason; one that stands for less than half of them is an example."""
+    if found is None:
+        return ""
+    times = found["addresses"]
+    told = plain(found["reason"])
+    return told if times == count else f"{told} ({times} of {count})" if 2 * times > count else f"e.g. {told}"
+
+
+def _retry(retry: dict[str, dict[str, Any]], console: Console) -> None:
+    if not retry:
+        return
+    rows = [
+        (outcome, f"{row['addresses']}", _moment(row["since"]), _moment(row["due"])) for outcome, row in retry.items()
+    ]
+    columns = ("outcome", "addresses", "since", "a run asks again from")
+    _Listing("May have passed", columns).print(rows, console)
+    _line(f"at once: harvestman run RECIPE --retry {','.join(retry)}", console)
+
+
+def _moment(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def _classes(classes: dict[str, dict[str, Any]], console: Console) -> None:
+    ordered = sorted(classes.items(), key=lambda item: (item[1]["kept"], item[0]))
+    rows = [
+        (label, f"{row['addresses']}", f"{row['kept']}", f"{row['refused']}", row["refusal"] or "")
+        for label, row in ordered
+    ]
+    title = "Classes, those with the fewest images first"
+    _Listing(title, ("class", "addresses", "kept", "refused", "mostly")).print(rows, console)
+
+
+def _hosts(summary: dict[str, Any], console: Console) -> None:
+    rows = [
+        (host, f"{row['addresses']}", f"{row['kept']}", f"{row['refused']}", row["refusal"] or "",
+         _seconds(row["seconds"]), f"{row['received'] / 1e6:,.1f}")
+        for host, row in summary["hosts"].items()
+    ]  # fmt: skip
+    columns = ("host", "addresses", "kept", "refused", "mostly", "median s", "MB received")
+    _Listing("Hosts", columns).print(rows, console)
+    if len(rows) == 1:  # nothing to compare it with
+        return
+    if slow := [(row["host"], _seconds(row["seconds"]), f"{row['answers']}") for row in summary["slowest"]]:
+        _Listing("Slowest hosts", ("host", "median s", "answers")).print(slow, console)
+    refusing = [
+        (row["host"], f"{row['share']:.0%}", f"{row['refused']} of {row['addresses']}", row["refusal"])
+        for row in summary["most_refusing"]
+    ]
+    if refusing:
+        _Listing("Most refusing hosts", ("host", "refused", "addresses", "mostly")).print(refusing, console)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f}"
 
 
 def _dataset(dataset: dict[str, Any], console: Console) -> None:
     counts: dict[str, dict[str, int]] = dataset["counts"]
-    title, table = _titled(f"Data set {dataset['version']}", "class", *counts)
-    for label in sorted({label for of in counts.values() for label in of}):
-        table.add_row(label, *(str(of.get(label, 0)) for of in counts.values()))
-    console.print(title, table)
+    labels = sorted({label for of in counts.values() for label in of})
+    rows = [(label, *(str(of.get(label, 0)) for of in counts.values())) for label in labels]
+    _Listing(f"Data set {dataset['version']}", ("class", *counts)).print(rows, console)
     _line("verdicts: " + ", ".join(f"{count} {name}" for name, count in dataset["verdicts"].items()), console)
     _line(f"images: {dataset['path']}", console)
 
 
 def _figures(model: dict[str, Any], console: Console) -> None:
     registered = model["registered"]
-    title, table = _titled(
-        f"Model {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])})",
-        "split", "images", "accuracy", "macro-F1",
-    )  # fmt: skip
-    for split, row in model["figures"].items():
-        table.add_row(split, f"{row['n']:.0f}", f"{row['accuracy']:.3f}", f"{row['macro_f1']:.3f}")
-    console.print(title, table)
+    title = f"Model {registered['name']} version {registered['version']} ({', '.join(registered['aliases'])})"
+    rows = [
+        (split, f"{row['n']:.0f}", f"{row['accuracy']:.3f}", f"{row['macro_f1']:.3f}")
+        for split, row in model["figures"].items()
+    ]
+    _Listing(title, ("split", "images", "accuracy", "macro-F1")).print(rows, console)
     chosen = (
         ", ".join(f"{name}={rounded(value)}" for name, value in model["overrides"].items()) or "the recipe as it is"
     )

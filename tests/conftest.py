@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import polars as pl
 import pytest
 from PIL import Image
@@ -24,6 +25,10 @@ from tasks.core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Servers are started once a session, and with several processes (-n 2) each process is a session of its own:
 # tests that share a server stay together, whichever process they go to.

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from benchmarks.discover.measured import HEADER, measured, tell
+from benchmarks.measured import HEADER, line, tell
 from tasks.core.network import NetworkPolicy
 from tasks.discover import inaturalist_export
 from tasks.discover.config import INaturalistExportSource
@@ -87,7 +87,7 @@ def main() -> None:
         write_export(path, given.rows)
         print(f"{given.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB\n\n{'way':<14} {HEADER}")
         for way in WAYS:
-            print(f"{way:<14} {measured('benchmarks.discover.export', '--way', way, '--file', str(path))}", flush=True)
+            print(f"{way:<14} {line('benchmarks.discover.export', '--way', way, '--file', str(path))}", flush=True)
 
 
 if __name__ == "__main__":

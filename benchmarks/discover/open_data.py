@@ -16,7 +16,7 @@ import pandas as pd
 import polars as pl
 
 from benchmarks.discover.dump import FAMILY, TABLES, write_dump
-from benchmarks.discover.measured import HEADER, measured, tell
+from benchmarks.measured import HEADER, line, tell
 from tasks.core.network import NetworkPolicy
 from tasks.discover import inaturalist_open_data
 from tasks.discover.config import INaturalistOpenDataSource
@@ -93,11 +93,9 @@ def main() -> None:
     found = set()
     for kind in _KINDS:
         for way in WAYS:
-            line = measured(
-                "benchmarks.discover.open_data", "--folder", str(given.folder), "--way", way, "--kind", kind
-            )
-            found.add(line.split()[0])
-            print(f"{way:<14} {kind:<8} {line}", flush=True)
+            figures = line("benchmarks.discover.open_data", "--folder", str(given.folder), "--way", way, "--kind", kind)
+            found.add(figures.split()[0])
+            print(f"{way:<14} {kind:<8} {figures}", flush=True)
     if len(found) > 1:
         sys.exit(f"the ways disagree: {', '.join(sorted(found))} photos")
 

@@ -3,7 +3,7 @@
 HarvestmanError                   every error a person is meant to read
 ├── ImageRefusedError             this image: becomes a row of the ledger, never leaves the door
 ├── TryAgainError                 the same call may succeed later
-│   ├── ServerUnavailableError    the Prefect or MLflow server does not answer
+│   ├── ServerUnavailableError    the Prefect or MLflow server, or a Dask or Ray cluster, does not answer
 │   └── SourceUnavailableError    a site that lists images does not answer
 └── StopError                     nothing helps but a person
     ├── RecipeError               the recipe asks for something that cannot be
@@ -52,7 +52,7 @@ class TryAgainError(HarvestmanError):
 
 
 class ServerUnavailableError(TryAgainError):
-    """The Prefect or the MLflow server does not answer."""
+    """The Prefect or the MLflow server, or a Dask or Ray cluster, does not answer."""
 
 
 class SourceUnavailableError(TryAgainError):

@@ -123,10 +123,11 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         BusyError: `wait` is false and another process holds it.
+        WorkspaceError: it cannot be written.
     """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
+        stream = path.open("ab+", buffering=0)
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,12 +135,12 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             stream.seek(0)
             raise BusyError(
                 f"Another run is at work on {what}.",
-                received=f"Process {stream.read().strip() or 'unknown'} holds {path}.",
+                received=f"Process {stream.readall().decode().strip() or 'unknown'} holds {path}.",
                 hint="Wait until it has ended, or stop it, and run the same command again.",
             ) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+        with storing(path):
+            stream.truncate(0)
+        write_all(stream, str(os.getpid()).encode())
         yield
 
 

@@ -9,14 +9,19 @@ import difflib
 import ipaddress
 import re
 import socket
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, ByteSize, Field
 
 from tasks.core.config import StageConfig
+from tasks.core.errors import BlockedAddressError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Not public, whatever this release of Python believes: site-local (RFC 3879), documentation (RFC 9637) and the relays
+# of 6to4 (RFC 7526).
+_NOT_PUBLIC = tuple(ipaddress.ip_network(name) for name in ("fec0::/10", "3fff::/20", "192.88.99.0/24"))
 _METADATA = frozenset(
     {
         # Cloud metadata services. Most lie in link-local or shared ranges that are refused anyway;
@@ -28,9 +33,13 @@ _METADATA = frozenset(
         ipaddress.ip_address("fd00:ec2::254"),
     }
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-# bucket.s3.amazonaws.com, bucket.s3.us-east-1.amazonaws.com, s3.dualstack.us-east-1.amazonaws.com/bucket, …
-_S3 = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# bucket.s3.amazonaws.com, bucket.s3.us-east-1.amazonaws.com, s3.dualstack.us-east-1.amazonaws.com/bucket,
+# bucket.s3-accelerate.dualstack.amazonaws.com, s3-fips.dualstack.us-east-1.amazonaws.com/bucket, …
+_S3 = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+){0,3}\.amazonaws\.com")
+NO_CONTACT = "iNaturalist is not contacted by programs that do not say who runs them."
+SET_CONTACT = "Set your address or page, e.g. HARVESTMAN_CONTACT=you@example.org, or a whole HARVESTMAN_USER_AGENT."
+_NAMED_ONLY = ("inaturalist.org", "inaturalist-open-data.s3.amazonaws.com")  # hosts, with their sub-domains
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -103,11 +112,30 @@ Apis = Annotated[dict[str, str], AfterValidator(_known)]
 """Base addresses by the names of APIS."""
 
 
+class _Index(NamedTuple):
+    """Budgets by each host that they list. Looked up three times a request, and built once."""
+
+    budgets: dict[str, Budget]
+    """Of the settings, as they were."""
+    found: dict[str, tuple[int, str, Budget]]
+    """Rank, name and budget by host or `host:port`; of several that list a host the first counts."""
+
+
+def _index(budgets: dict[str, Budget]) -> _Index:
+    found: dict[str, tuple[int, str, Budget]] = {}
+    for rank, (name, budget) in enumerate({**budgets, **BUDGETS, **budgets}.items()):
+        for listed in budget.hosts:
+            found.setdefault(_plain(listed), (rank, name, budget))
+    return _Index(budgets, found)
+
+
 class NetworkPolicy(StageConfig):
     """Who we are and where we may go: from the settings, never from a recipe."""
 
     user_agent: str
     """Sent with every request; names the program and a contact."""
+    contact: bool = False
+    """Whether `user_agent` tells the owners of sites whom to write to. Without it some hosts are not contacted."""
     allowed_hosts: tuple[str, ...] = ()
     """`host:port` pairs that may lie at a private or loopback address (rehearsals, intranets)."""
     apis: Apis = Field(default_factory=dict)
@@ -129,12 +157,34 @@ class NetworkPolicy(StageConfig):
             port: its port.
             path: of the address; at Amazon S3 it may name the bucket.
         """
+        # A copy with other budgets takes what is cached along with it.
+        index = self._sites if self._sites.budgets is self.budgets else _index(self.budgets)
         host = _plain(host)
-        names = {name for site in (host, bucket_host(host, path)) for name in (site, f"{site}:{port}")}
-        for name, budget in {**self.budgets, **BUDGETS, **self.budgets}.items():
-            if names & {_plain(listed) for listed in budget.hosts}:
-                return name, budget
-        return None
+        bucket = bucket_host(host, path)
+        ports = DEFAULT_PORTS.values() if port in DEFAULT_PORTS.values() else (port,)
+        names = {host, bucket, *(f"{name}:{port}" for name in (host, bucket) for port in ports)} & index.found.keys()
+        if not names:
+            return None
+        _, named, budget = min((index.found[name] for name in names), key=lambda found: found[0])
+        return named, budget
+
+    @cached_property
+    def _sites(self) -> _Index:
+        return _index(self.budgets)
+
+    def lacks_contact(self, host: str, path: str = "") -> bool:
+        """Return whether `host` is not to be contacted because `user_agent` does not say who we are."""
+        return not self.contact and wants_contact(host, path)
+
+    def check_contact(self, host: str, path: str = "") -> None:
+        """Raise BlockedAddressError where `host` wants to know whom to write to, and is not told.
+
+        Args:
+            host: in any spelling.
+            path: of the address; at Amazon S3 it may name the bucket.
+        """
+        if self.lacks_contact(host, path):
+            raise BlockedAddressError(NO_CONTACT, received=f"{_plain(host)}; no contact is set", hint=SET_CONTACT)
 
     def allows(self, host: str, port: int) -> bool:
         """Return whether the settings exempt exactly this host and port from the address rules."""
@@ -150,9 +200,25 @@ def bucket_host(host: str, path: str = "") -> str:
     return f"{bucket}.s3.amazonaws.com" if bucket else host
 
 
+def wants_contact(host: str, path: str = "") -> bool:
+    """Return whether `host` is iNaturalist's, or its bucket at Amazon S3: it wants to know whom to write to.
+
+    Args:
+        host: in any spelling.
+        path: of the address; at Amazon S3 it may name the bucket.
+    """
+    plain = _plain(bucket_host(host, path))
+    return any(plain == named or plain.endswith(f".{named}") for named in _NAMED_ONLY)
+
+
 def default_port(scheme: str) -> int:
     """Return the port of an http or https address that names none."""
-    return _DEFAULT_PORTS.get(scheme, 0)
+    return DEFAULT_PORTS.get(scheme, 0)
+
+
+def site_port(port: int) -> int:
+    """Return the port that a site is known by: http and https of one host are one site, one machine answers both."""
+    return DEFAULT_PORTS["https"] if port in DEFAULT_PORTS.values() else port
 
 
 def refusal(address: str) -> str | None:
@@ -168,7 +234,7 @@ def refusal(address: str) -> str | None:
     for part in _connected(parsed):
         if part in _METADATA:
             return f"{address} is a cloud metadata address"
-        if not part.is_global or part.is_multicast or part.is_reserved:
+        if not part.is_global or part.is_multicast or part.is_reserved or any(part in net for net in _NOT_PUBLIC):
             return f"{address} is a {_kind(part)} address"
     return None
 
@@ -207,6 +273,6 @@ def _connected(address: Address) -> list[Address]:
 
 
 def _kind(address: Address) -> str:
-    names = ("unspecified", "loopback", "link_local", "multicast", "private", "reserved")
-    found = next((name for name in names if getattr(address, f"is_{name}")), "shared or reserved")
+    names = ("unspecified", "loopback", "link_local", "site_local", "multicast", "private", "reserved")
+    found = next((name for name in names if getattr(address, f"is_{name}", False)), "shared or reserved")
     return found.replace("_", "-")

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tasks.core.errors import TryAgainError, WorkspaceError
-from tasks.core.network import Budget, NetworkPolicy
+from tasks.core.network import Budget, NetworkPolicy, site_port
 from tasks.core.processes import alive, place
 
 _SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -120,28 +120,40 @@ class Spending:
             db.execute("delete from rests where until < ?", (now,))
             db.execute(
                 "insert into rests values (?, ?) on conflict do update set until = max(until, excluded.until)",
-                (f"{host.lower()}:{port}", now + min(seconds, _LONGEST_REST)),
+                (_site(host, port), now + min(seconds, _LONGEST_REST)),
             )
 
     def resting(self, host: str, port: int) -> float:
         """Return the seconds that a host wants to be left alone yet; 0 = it may be asked."""
         with self._open() as db:
-            row = db.execute("select until from rests where host = ?", (f"{host.lower()}:{port}",)).fetchone()
+            row = db.execute("select until from rests where host = ?", (_site(host, port),)).fetchone()
         return max(float(row[0]) - self.clock(), 0.0) if row else 0.0
 
+    def rests(self) -> dict[tuple[str, int], float]:
+        """Return the seconds that hosts want to be left alone yet, by name and `site_port`.
+
+        Does not wait for a process that writes.
+        """
+        if self.network.spent and not self.network.spent.exists():
+            return {}
+        with self._open(begin="begin") as db:
+            now = self.clock()
+            rows = db.execute("select host, until from rests where until > ?", (now,)).fetchall()
+        return {(name, int(port)): until - now for name, _, port, until in ((*h.rpartition(":"), u) for h, u in rows)}
+
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open one transaction that no other process can come between."""
+    def _open(self, begin: str = "begin immediate") -> Iterator[sqlite3.Connection]:
+        """Open one transaction; unless told otherwise, one that no other process can come between."""
         path = self.network.spent
         try:
             if path is None:
                 with self._lock:
                     self._memory = self._memory or _connected(":memory:")
-                    with _transaction(self._memory) as db:
+                    with _transaction(self._memory, begin) as db:
                         yield db
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(_connected(path)) as opened, _transaction(opened) as db:
+            with closing(_connected(path)) as opened, _transaction(opened, begin) as db:
                 yield db
         except (OSError, sqlite3.Error) as error:
             raise WorkspaceError(
@@ -157,6 +169,10 @@ class Spending:
         self._said[name] = until
         say = self.say or partial(_log.warning, "%s")
         say(f"The budget {name} is used up ({why}): goes on at {_moment(until)}.")
+
+
+def _site(host: str, port: int) -> str:
+    return f"{host.lower().rstrip('.')}:{site_port(port)}"
 
 
 def _moment(seconds: float) -> str:
@@ -176,8 +192,8 @@ def _connected(path: Path | str) -> sqlite3.Connection:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    db.execute("begin immediate")
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    db.execute(begin)
     try:
         yield db
     except BaseException:  # Ctrl-C too must not leave the file locked; raised again

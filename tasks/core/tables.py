@@ -41,13 +41,18 @@ LEDGER: Schema = {
     "reason": pl.String(),
     "http_status": pl.Int32(),
     "attempts": pl.Int32(),
-    "bytes": pl.Int64(),
+    "bytes": pl.Int64(),  # of the image as it came
+    "received": pl.Int64(),  # bytes of bodies that came over the network, in all attempts
+    "seconds": pl.Float32(),  # the last request, from sending it to the last byte
+    "etag": pl.String(),
+    "last_modified": pl.String(),  # as the server wrote it
     "sha256": pl.String(),  # hexadecimal; also the image's name in the store
+    "original_sha256": pl.String(),  # of the image as it came, where a shrunk one is stored; else null
     "format": pl.String(),  # Pillow's name: JPEG, PNG, …
-    "width": pl.Int32(),  # pixels, EXIF orientation applied
+    "width": pl.Int32(),  # pixels of the stored image, EXIF orientation applied
     "height": pl.Int32(),
     "contrast": pl.Float32(),  # standard deviation of the gray pixels, 0-127.5; near 0 = flat
-    "phash": pl.UInt64(),  # 64-bit DCT hash, most significant bit first
+    "phash": pl.UInt64(),  # 64-bit DCT hash of the image as it came, most significant bit first
     "verify_hash": pl.Binary(),  # 32 bytes: the 256-bit DCT hash of the same pixels
     "fetched_at": pl.Datetime("us", "UTC"),
     "versions": pl.String(),  # libraries that decoded and hashed, e.g. "pillow=13.0.0 simplejpeg=1.9.0"
@@ -125,11 +130,13 @@ OUTCOMES: dict[str, bool] = {
     "timeout": True,  # no answer, or a body that drips, to the last attempt
     "unreachable": True,  # name not resolved, connection refused or reset, TLS refused
     "incomplete": True,  # the body ended before its Content-Length
+    "opted-out": False,  # robots.txt or an X-Robots-Tag header says no
     "blocked-address": False,  # private, loopback or link-local address at connect time
     "too-many-redirects": False,
     "invalid-address": False,  # not an absolute http(s) address
     "too-large": False,  # more bytes or pixels than the recipe allows
     "too-small": False,  # a side shorter than the recipe allows
+    "flat": False,  # one colour, or next to it: less contrast than the recipe allows
     "empty": False,
     "html": False,
     "not-an-image": False,
@@ -189,7 +196,7 @@ def read_candidates(collection: Path) -> pl.DataFrame:
     narrowest counts, with its creator; `origins` names all roads.
     """
     frame = read_shards(collection / "candidates", CANDIDATES)
-    known = read_ledger(collection).select(
+    known = read_ledger(collection, "url", "outcome").select(
         "url",
         pl.when(pl.col("outcome") == KEPT).then(0).when(pl.col("outcome").is_in(TRANSIENT)).then(2).otherwise(3)
         .alias("_rank"),
@@ -220,7 +227,20 @@ def read_candidates(collection: Path) -> pl.DataFrame:
     )
 
 
-def read_ledger(collection: Path) -> pl.DataFrame:
-    """Return the latest row of each address."""
-    frame = read_shards(collection / "ledger", LEDGER)
-    return frame.sort("url", "fetched_at").unique("url", keep="last", maintain_order=True)
+def read_ledger(collection: Path, *columns: str) -> pl.DataFrame:
+    """Return the latest row of each address, in the order of the addresses; of `columns` only, where some are named.
+
+    Of rows of one moment the last by outcome counts, then by the name of the shard.
+    """
+    wanted = (
+        [name for name in LEDGER if name in {"url", "outcome", "fetched_at", *columns}] if columns else list(LEDGER)
+    )
+    frame = pl.DataFrame(schema={name: LEDGER[name] for name in wanted})
+    if shards := sorted((collection / "ledger").glob("*.parquet")):
+        # Scanned at once: 500,000 rows in 2,000 shards took 1.7 s shard by shard, eight of their columns take 0.2 s.
+        found = pl.scan_parquet(shards, schema=LEDGER, missing_columns="insert", extra_columns="ignore")
+        frame = found.select(wanted).collect()
+    latest = frame.sort("url", "fetched_at", "outcome", maintain_order=True).unique(
+        "url", keep="last", maintain_order=True
+    )
+    return latest.select(columns) if columns else latest

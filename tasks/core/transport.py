@@ -17,11 +17,15 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
 from tasks.core.errors import BlockedAddressError
-from tasks.core.network import NetworkPolicy, default_port, literal, refusal
+from tasks.core.hosts import place
+from tasks.core.network import NetworkPolicy, literal, refusal
 
+_SHOWN = 200  # characters of a name that is none
 _KEEPALIVE = 30.0  # seconds an idle connection is kept for the next image of the same host
 
 
@@ -66,16 +70,25 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._transport = AiohttpTransport(client=session)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Refuse literal addresses, which bypass a resolver; then send.
+        """Refuse literal addresses, which bypass a resolver, and hosts that want a contact; then send.
 
         Raises:
-            BlockedAddressError: the host is, or resolves to, an address we never connect to.
+            BlockedAddressError: the host is, or resolves to, an address we never connect to; or it is not contacted
+                without a contact.
+            httpx.InvalidURL: aiohttp, or the resolver, can make nothing of the address.
+            httpx.HTTPError: all else that can go wrong before there is an answer.
         """
-        host, port = request.url.host, request.url.port or default_port(request.url.scheme)
+        host, port = place(request.url)
+        self._network.check_contact(host, request.url.path)
         address = literal(host)
         if address is not None and not self._network.allows(host, port):
             _refuse(refusal(address), host, port)
-        return await self._transport.handle_async_request(request)
+        try:
+            return await self._transport.handle_async_request(request)
+        except aiohttp.InvalidURL as error:
+            raise httpx.InvalidURL(str(error)) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # those that httpx-aiohttp has no name for
+            raise httpx.ConnectError(str(error)) from error
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -98,8 +111,12 @@ class GuardedResolver(AbstractResolver):
         Raises:
             BlockedAddressError: it has none but forbidden ones.
             OSError: it has none at all.
+            httpx.InvalidURL: it is no name that could have one, such as one with a label of 64 letters.
         """
-        found = await self._system.resolve(host, port, family)
+        try:
+            found = await self._system.resolve(host, port, family)
+        except UnicodeError as error:  # which no name is sent to a server for
+            raise httpx.InvalidURL(f"{host[:_SHOWN]} is no name of a host: {error}") from error
         if self._network.allows(host, port):
             return found
         reasons = [refusal(result["host"]) for result in found]
@@ -113,27 +130,63 @@ class GuardedResolver(AbstractResolver):
         await self._system.close()
 
 
+class _CleanConnector(aiohttp.TCPConnector):
+    """Never reuses a connection on which something has come that nobody asked for.
+
+    aiohttp looks for it when a connection goes back to its pool, not when it leaves it: a second answer that comes
+    a moment after the first would be taken for the answer to the next request.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        for _ in range(self.limit or 1):
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        raise aiohttp.ClientConnectionError("the server speaks before it is asked")
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer whose reason phrase can be encoded: httpx-aiohttp raises on one that is not UTF-8."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        answer = await super().start(connection)
+        self.reason = self.reason and self.reason.encode("utf-8", "replace").decode()
+        return answer
+
+
 def retry_after(response: httpx.Response) -> float | None:
     """Return the seconds a Retry-After header asks for, in its number or its date form; None when absent."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():  # "²" is a digit too, and no number
         return float(text)
+    moment = http_date(text)
+    return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds()) if moment else None
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the moment that a header such as Date names; None where it names none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _session(network: NetworkPolicy, connections: int, context: ssl.SSLContext) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
+    connector = _CleanConnector(
         resolver=GuardedResolver(network),
         limit=connections,
         ssl=context,
         keepalive_timeout=_KEEPALIVE,
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, response_class=_Answer, trust_env=False)
 
 
 def _refuse(reason: str | None, host: str, port: int) -> None:

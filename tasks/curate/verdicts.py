@@ -62,7 +62,7 @@ def curate(collection: Path, config: CurateConfig, *, labels: tuple[str, ...]) -
 
 def stored_rows(collection: Path, labels: tuple[str, ...]) -> pl.DataFrame:
     """Return one row per address and class whose image is stored, sorted."""
-    stored = read_ledger(collection).filter(pl.col("outcome") == KEPT).select(_FROM_LEDGER)
+    stored = read_ledger(collection, "outcome", *_FROM_LEDGER).filter(outcome=KEPT).drop("outcome")
     offered = read_candidates(collection).filter(pl.col("label").is_in(labels)).select(_FROM_CANDIDATES)
     return offered.join(stored, on="url", how="inner").sort("sha256", "label", "url")
 

@@ -193,7 +193,19 @@ def _reckoned(ask: Ask[Any], page: Page, licences: list[str] | None) -> Offer:
         bytes=expected,
         asking=_api_hours(ask, factor) if more else {},
         fetching=_photo_hours(ask.network, remote, expected),
+        problems=_unnamed(ask.network, remote),
     )
+
+
+def _unnamed(network: NetworkPolicy, urls: list[str]) -> tuple[HarvestmanError, ...]:
+    """Return the problem of photos at a host that is not contacted without a contact."""
+    for url in urls:
+        parts = urlsplit(url)
+        try:
+            network.check_contact(parts.hostname or "", parts.path)
+        except HarvestmanError as error:
+            return (error,)
+    return ()
 
 
 def _as_gathered(ask: Ask[Any], page: Page) -> tuple[pl.DataFrame, Counter[str]]:

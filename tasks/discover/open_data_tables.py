@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -53,12 +54,13 @@ def open_table(name: str, place: str, network: NetworkPolicy) -> pl.LazyFrame:
     Raises:
         SourceError: it is missing, has no rows, lacks a column or cannot be read.
         SourceUnavailableError: the object store does not answer.
+        BlockedAddressError: it is iNaturalist's, and no contact is set.
     """
     place = place.rstrip("/")
     with reading(f"{place}/{name}"):
         for kind in _KINDS:
             try:
-                table = _scanned(f"{place}/{name}{kind}", _options(network) if place.startswith(_S3) else None)
+                table = _scanned(f"{place}/{name}{kind}", _options(network, place) if place.startswith(_S3) else None)
                 columns = table.collect_schema().names()
             except FileNotFoundError:
                 continue
@@ -118,8 +120,9 @@ def _scanned(address: str, options: dict[str, str | int] | None) -> pl.LazyFrame
     )
 
 
-def _options(network: NetworkPolicy) -> dict[str, str | int]:
+def _options(network: NetworkPolicy, place: str) -> dict[str, str | int]:
     endpoint = network.api("s3")
+    network.check_contact(urlsplit(endpoint).hostname or "", place.removeprefix(_S3))
     return {
         "aws_skip_signature": "true",  # public; without this, keys would be asked of a cloud's metadata address
         "aws_region": "us-east-1",

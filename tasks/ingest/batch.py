@@ -6,38 +6,34 @@ shard. Can be killed at any moment and run again.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from tasks.core.errors import HarvestmanError, ImageRefusedError, WorkspaceError
+from tasks.core.errors import ImageRefusedError, WorkspaceError
 from tasks.core.files import storing
 from tasks.core.network import NetworkPolicy
-from tasks.core.spending import Spending
-from tasks.core.tables import KEPT
-from tasks.core.transport import guarded_client
+from tasks.core.waiting import heed
 from tasks.core.workspace import Workspace
 from tasks.ingest.address import Address
+from tasks.ingest.body import Body
 from tasks.ingest.config import IngestConfig
-from tasks.ingest.fetch import Fetched, Fetcher
-from tasks.ingest.inspect import VERSIONS, Inspected, inspect, quiet_pillow
+from tasks.ingest.door import OnWait, open_door
+from tasks.ingest.fetch import Fetched
+from tasks.ingest.inspect import VERSIONS, Inspected, inspect
+from tasks.ingest.inspectors import hush_pillow, inspectors, settle
 from tasks.ingest.journal import Journal, Row, journal_path, open_journal, seal
 from tasks.ingest.local import read_local
 from tasks.ingest.plan import parts_folder
-from tasks.ingest.politeness import Politeness
+from tasks.ingest.shrink import shrunk
 
 OnRow = Callable[[Row], None]
-OnWait = Callable[[str], None]
-_INSPECTORS = 2  # threads; a decode takes 0.5 ms of a 500 px JPEG, a download a hundred times that
 _AHEAD = 32  # files of this machine copied before the first of them has been looked at
 
 
@@ -60,7 +56,7 @@ def run_batch(
         workspace: where images go.
         config: the `ingest:` block.
         network: who we are and where we may go.
-        on_row: called with each finished row of the ledger, in the thread that called this.
+        on_row: called with each finished row of the ledger, in any thread, two at once too.
         on_wait: called, in any thread, with a sentence on a budget that is used up; default: it is logged.
 
     Returns:
@@ -82,12 +78,12 @@ def run_batch(
             if url not in done
         ]
         _clear(parts)
-        door = _Door(workspace, config, network, journal, on_row, on_wait)
-        with quiet_pillow():
-            door.pass_local([address for address in todo if address.local])
-            remote = [address for address in todo if not address.local]
-            if remote:
-                _run(door.pass_all(remote))
+        work = _Batch(workspace, config, journal, on_row)
+        hush_pillow()
+        work.pass_local([address for address in todo if address.local])
+        if remote := [address for address in todo if not address.local]:
+            with open_door(network, config) as door:
+                door.fetch_all(remote, work.take, on_wait=on_wait)
         _finish(batch, journal, parts)
     return dict(sorted(Counter(str(row["outcome"]) for row in journal.rows).items()))
 
@@ -123,102 +119,88 @@ def _clear(parts: Path) -> None:
         parts.mkdir(parents=True, exist_ok=True)
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run the event loop; the first error of a task group comes out as itself, not as a group."""
-    try:
-        asyncio.run(work)
-    except BaseExceptionGroup as group:  # as a task group wraps Ctrl-C too; unwrapped and raised again
-        ours = group.subgroup(HarvestmanError)
-        error: BaseException = ours or group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group
-
-
 @dataclass(frozen=True)
-class _Door:
+class _Batch:
+    """What becomes of each address, once it has been fetched."""
+
     workspace: Workspace
     config: IngestConfig
-    network: NetworkPolicy
     journal: Journal
     on_row: OnRow | None
-    on_wait: OnWait | None
-
-    async def pass_all(self, addresses: list[Address]) -> None:
-        """Let every address of the network through, as many at once as the configuration allows."""
-        config = self.config
-        politeness = Politeness(
-            Spending(self.network, say=self.on_wait),
-            connections=config.connections,
-            per_host=config.per_host,
-            max_wait=config.max_wait,
-        )
-        client = guarded_client(self.network, timeout=config.timeout, connections=config.connections)
-        with ThreadPoolExecutor(_INSPECTORS, thread_name_prefix="inspect") as pool:
-            async with client, asyncio.TaskGroup() as group:
-                fetcher = Fetcher(client, politeness, config)
-                for address in addresses:
-                    group.create_task(self._pass_one(fetcher, pool, address))
-
-    async def _pass_one(self, fetcher: Fetcher, pool: ThreadPoolExecutor, address: Address) -> None:
-        fetched = await fetcher.fetch(address.url, address.part)
-        seen = await asyncio.get_running_loop().run_in_executor(pool, self._judge, address.part, fetched)
-        self._write_down(address, {**_fetch_columns(fetched), **seen, "fetched_at": datetime.now(UTC)})
 
     def pass_local(self, addresses: list[Address]) -> None:
         """Let every file of this machine through: one thread copies, the others look."""
         began = datetime.now(UTC)  # a file that is changed after this moment has changed since it was read
-        waiting: deque[tuple[Address, Fetched, Future[Row]]] = deque()
-
-        def write_down_first() -> None:
-            address, fetched, seen = waiting.popleft()
-            self._write_down(address, {**_fetch_columns(fetched), **seen.result(), "fetched_at": began})
-
-        with ThreadPoolExecutor(_INSPECTORS, thread_name_prefix="inspect") as pool:
+        waiting: deque[Future[None]] = deque()
+        try:
             for address, fetched in read_local(addresses, max_bytes=int(self.config.max_bytes)):
-                waiting.append((address, fetched, pool.submit(self._judge, address.part, fetched)))
+                heed()
+                waiting.append(inspectors().pool.submit(self.take, address, fetched, at=began))
                 if len(waiting) > _AHEAD:
-                    write_down_first()
-            while waiting:
-                write_down_first()
+                    waiting[0].result()
+                    waiting.popleft()
+            for taken in waiting:
+                heed()
+                taken.result()
+        finally:
+            settle([taken for taken in waiting if not taken.cancel()])
 
-    def _write_down(self, address: Address, columns: Row) -> None:
-        row: Row = {"url": address.url, "label": address.label, "versions": None, **columns}
+    def take(self, address: Address, fetched: Fetched, *, at: datetime | None = None) -> None:
+        """Look at what came, keep or drop it, and write its row down."""
+        row: Row = {
+            "url": address.url,
+            "label": address.label,
+            **_fetch_columns(fetched),
+            **(self._judge(fetched.body, address.part) if fetched.body is not None else {}),
+            "fetched_at": at or datetime.now(UTC),
+        }
         self.journal.append(row)
         if self.on_row:
             self.on_row(row)
 
-    def _judge(self, part: Path, fetched: Fetched) -> Row:
-        """Look at what came; return the columns that say what it is."""
-        if fetched.outcome == KEPT:
-            return self._store(part, fetched)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        return {}
-
-    def _store(self, part: Path, fetched: Fetched) -> Row:
+    def _judge(self, body: Body, part: Path) -> Row:
         """Inspect a body and move it into the store, or drop it; return the columns that say so."""
+        config = self.config
         try:
-            seen = inspect(part, min_side=self.config.min_side, max_pixels=self.config.max_pixels)
+            with storing(part):  # reading it again may fail too
+                seen = inspect(
+                    body.content,
+                    min_side=config.min_side,
+                    max_pixels=config.max_pixels,
+                    min_contrast=config.min_contrast,
+                )
+                return {"versions": VERSIONS, **_seen_columns(seen), **self._store(body, seen)}
         except ImageRefusedError as error:
-            with suppress(OSError):
-                part.unlink()
+            body.discard()
             return {"outcome": error.outcome, "reason": error.reason or None, "versions": VERSIONS}
-        target = self.workspace.image(str(fetched.sha256), seen.format)
-        with storing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(target)
-        return {"sha256": fetched.sha256, "versions": VERSIONS, **_seen_columns(seen)}
+
+    def _store(self, body: Body, seen: Inspected) -> Row:
+        """Keep the image, shrunk where the recipe wants that, and return the columns that say which it is."""
+        most = self.config.max_side
+        small = shrunk(body.content, max_side=most, quality=self.config.quality) if most else None
+        if small is None:
+            digest = body.sha256()
+            body.move_to(self.workspace.image(digest, seen.format))
+            return {"sha256": digest}
+        original = body.sha256()
+        body.replace(small.content)
+        digest = body.sha256()
+        body.move_to(self.workspace.image(digest, small.format))
+        columns = {"format": small.format, "width": small.width, "height": small.height}
+        return {"sha256": digest, "original_sha256": original, **columns}
 
 
 def _fetch_columns(fetched: Fetched) -> Row:
-    """Return all but the SHA-256, which is written down only for images in the store."""
     return {
         "outcome": fetched.outcome,
         "reason": fetched.reason,
         "http_status": fetched.http_status,
         "attempts": fetched.attempts,
-        "bytes": fetched.bytes,
+        "bytes": fetched.body.size if fetched.body is not None else None,
+        "received": fetched.received,
+        "seconds": fetched.seconds,
+        "etag": fetched.etag,
+        "last_modified": fetched.last_modified,
     }
 
 

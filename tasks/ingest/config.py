@@ -24,10 +24,23 @@ class IngestConfig(StageConfig):
     """Width x height above which an image is refused undecoded, in pixels; at the most what Pillow opens."""
     licences: Annotated[Literal["any"] | tuple[str, ...], BeforeValidator(_one_or_many)] = "any"
     """Licence slugs accepted, or `any`. With a list, an address without a known licence is refused."""
-    connections: int = Field(32, ge=1, le=1024)
+    min_contrast: float = Field(1.0, ge=0, le=127.5)
+    """Standard deviation of the gray pixels (0 to 127.5) below which an image is refused as flat; 0 keeps them."""
+    max_side: int | None = Field(None, ge=32)
+    """Longer side above which an image is stored shrunk, in pixels; none = every original is stored as it came."""
+    quality: int = Field(92, ge=1, le=100)
+    """JPEG quality of images that `max_side` shrinks."""
+    connections: int = Field(64, ge=1, le=1024)
     """Requests under way at once in one process."""
     per_host: int = Field(4, ge=1, le=256)
     """Requests under way at once to one host."""
+    rate: float = Field(10.0, gt=0)
+    """Requests a second to one host, at the most; a host that asks for less gets less. After a quiet time a second's
+    worth, but no more than `per_host`, may be sent at once."""
+    robots_txt: bool = True
+    """Obey the robots.txt of each host, for the name `harvestman`."""
+    robots_tag: bool = True
+    """Refuse images whose `X-Robots-Tag` header says noai, noimageai, noindex, noimageindex or none."""
     timeout: float = Field(20.0, gt=0)
     """Seconds without a byte after which a request is given up; a whole body may take three times as long."""
     attempts: int = Field(4, ge=1, le=10)

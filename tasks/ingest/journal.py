@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import FileIO
+from io import SEEK_END, FileIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from tasks.core.errors import BusyError
+from tasks.core.errors import BusyError, WorkspaceError
 from tasks.core.files import storing, write_all
 from tasks.core.fingerprint import fingerprint
 from tasks.core.tables import LEDGER, write_table
@@ -37,9 +38,10 @@ class Journal:
     stream: FileIO
     rows: list[Row]
     """What earlier runs and this one have written."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def append(self, row: Row) -> None:
-        """Add one finished address. When this returns, kill -9 cannot undo it.
+        """Add one finished address, from any thread. When this returns, kill -9 cannot undo it.
 
         The line is in the kernel's hands then. It is not synced to the disk: a power cut may cost the last
         seconds, whose addresses are asked again.
@@ -47,8 +49,16 @@ class Journal:
         Raises:
             WorkspaceError: the disk is full.
         """
-        write_all(self.stream, _encode(row))
-        self.rows.append(row)
+        line = _encode(row)
+        with self._lock:
+            end = self.stream.seek(0, SEEK_END)
+            try:
+                write_all(self.stream, line)
+            except WorkspaceError:
+                with suppress(OSError):
+                    self.stream.truncate(end)  # half a line would take the next one with it, if there is room again
+                raise
+            self.rows.append(row)
 
 
 def journal_path(collection: Path, batch: str) -> Path:

@@ -5,17 +5,16 @@ Reads the files that a folder or an archive source named; writes `.part` files. 
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tasks.core.archives import bodies
 from tasks.core.errors import ImageRefusedError, SourceError
-from tasks.core.files import storing, write_all
 from tasks.core.local import place
 from tasks.core.tables import KEPT
 from tasks.ingest.address import Address
+from tasks.ingest.body import Body
 from tasks.ingest.fetch import Fetched
 
 _CHUNK = 1 << 18  # bytes read at once
@@ -83,17 +82,11 @@ def _file(path: Path) -> Iterator[bytes]:
 
 
 def _receive(chunks: Iterator[bytes], part: Path, limit: int) -> Fetched:
-    digest, size = hashlib.sha256(), 0
-    with storing(part):
-        stream = part.open("wb", buffering=0)
-    with stream:
-        try:
-            for chunk in chunks:
-                size += len(chunk)
-                if size > limit:
-                    return Fetched("too-large", f"more than {limit:,} bytes", bytes=size)
-                digest.update(chunk)
-                write_all(stream, chunk)
-        except ImageRefusedError as error:
-            return Fetched(error.outcome, error.reason, bytes=size or None)
-    return Fetched(KEPT, bytes=size, sha256=digest.hexdigest())
+    body = Body(part, limit)
+    try:
+        for chunk in chunks:
+            body.append(chunk)
+    except ImageRefusedError as error:
+        body.discard()
+        return Fetched(error.outcome, error.reason)
+    return Fetched(KEPT, body=body)

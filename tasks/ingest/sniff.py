@@ -29,7 +29,7 @@ _WINDOW = 1024  # bytes looked at for markup; a declaration and a comment fit in
 _KNOWN = "JPEG, PNG, GIF, WebP, TIFF, BMP, AVIF or JPEG 2000"
 
 
-def sniff(content: bytes) -> str:
+def sniff(content: bytes | bytearray | memoryview) -> str:
     """Return Pillow's name of the image format that `content` starts like.
 
     The declared content type and the file name play no part: both are wrong often enough.
@@ -39,19 +39,20 @@ def sniff(content: bytes) -> str:
     """
     if not content:
         raise ImageRefusedError("empty", "no bytes")
+    start = bytes(content[:_WINDOW])
     for magic, name in _MAGIC:
-        if content.startswith(magic):
+        if start.startswith(magic):
             return name
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
-    if content[4:8] == b"ftyp" and re.search(rb"avi[fs]", content[8:64]):
+    if start[4:8] == b"ftyp" and re.search(rb"avi[fs]", start[8:64]):
         return "AVIF"
-    head = content[:_WINDOW].removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if _SVG.search(head):
         raise ImageRefusedError("not-an-image", "an SVG drawing, not pixels")
     if _MARKUP.match(head) or _JSON.match(head):
         raise ImageRefusedError("html", f"a page, not an image: {_shown(head)}")
-    raise ImageRefusedError("not-an-image", f"not a {_KNOWN} file: it starts with {_shown(content)}")
+    raise ImageRefusedError("not-an-image", f"not a {_KNOWN} file: it starts with {_shown(start)}")
 
 
 def _shown(content: bytes) -> str:

@@ -6,106 +6,61 @@ Reads the pictures of the plan. Writes only to the connection.
 from __future__ import annotations
 
 import asyncio
-import functools
+import gzip
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from email.utils import formatdate
 
 from aiohttp import hdrs, web
 
-from tasks.rehearse.door import SIDES
-from tasks.rehearse.faults import PAGE, PIXEL, shrunk
-from tasks.rehearse.plan import Address
+from tasks.rehearse import streams
+from tasks.rehearse.faults import PAGE, PIXEL, flat, gzip_bomb, pixel_bomb
+from tasks.rehearse.visit import Visit, whole
 
-PAUSE = 0.5  # seconds of each of the two pauses of a slow answer
 HOPS = 2  # redirects of a `redirected` picture
+_REST = 2.0  # seconds until the date that a visitor is asked to come back: dates have whole seconds
 _PRIVATE = "http://10.255.255.1/x.jpg"
 _LOOPBACK = "http://127.0.0.1:1/"
-_TYPES = {
-    ".png": "image/png",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".bmp": "image/bmp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-}
-
-
-@dataclass
-class Visit:
-    """One request for an address of the plan."""
-
-    request: web.Request
-    address: Address
-    folder: Path  # of the site
-    warned: set[str] = field(default_factory=set)  # keys of the busy addresses that have said so already
-
-    @property
-    def picture(self) -> Path:
-        """The file behind the address."""
-        return self.folder / self.address.file
-
-    async def body(self) -> bytes:
-        """Return the picture in the size asked for."""
-        word = self.request.path.rsplit("/", 1)[-1].partition(".")[0]
-        if self.address.key.startswith("/photos/") and word in SIDES and self.address.kind != "truncated":
-            return await asyncio.to_thread(_shrunk, self.picture, word)
-        return await asyncio.to_thread(self.picture.read_bytes)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of an image."""
-        return {hdrs.CONTENT_TYPE: _TYPES.get(self.picture.suffix.lower(), "image/jpeg")}
-
+_METADATA = "http://169.254.169.254/latest/meta-data/"
 
 Answer = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
-@functools.lru_cache(maxsize=256)
-def _shrunk(picture: Path, word: str) -> bytes:
-    return shrunk(picture.read_bytes(), SIDES[word], square=word == "square")
-
-
 async def _picture(visit: Visit) -> web.StreamResponse:
-    return web.Response(body=await visit.body(), headers=visit.headers)
+    return await whole(visit, await visit.body())
 
 
-async def _slow(visit: Visit) -> web.StreamResponse:
-    body = await visit.body()
-    response = await _begun(visit, len(body))
-    for half in (body[: len(body) // 2], body[len(body) // 2 :]):
-        await asyncio.sleep(PAUSE)
-        await response.write(half)
-    await response.write_eof()
-    return response
+async def _gzipped(visit: Visit) -> web.StreamResponse:
+    packed = await asyncio.to_thread(gzip.compress, await visit.body())
+    return await whole(visit, packed, {hdrs.CONTENT_ENCODING: "gzip"})
 
 
-async def _cut_short(visit: Visit) -> web.StreamResponse:
-    body = await visit.body()
-    response = await _begun(visit, len(body))
-    await response.write(body[: len(body) // 2])
-    response.force_close()
-    if visit.request.transport is not None:
-        visit.request.transport.close()
-    return response
+async def _gzip_bomb(visit: Visit) -> web.StreamResponse:
+    return await whole(visit, await asyncio.to_thread(gzip_bomb), {hdrs.CONTENT_ENCODING: "gzip"})
 
 
-async def _begun(visit: Visit, length: int) -> web.StreamResponse:
-    response = web.StreamResponse(headers=visit.headers)
-    response.content_length = length
-    await response.prepare(visit.request)
-    return response
+async def _tagged(visit: Visit) -> web.StreamResponse:
+    return await whole(visit, await visit.body(), {"X-Robots-Tag": "noai, noimageai"})
 
 
 async def _busy_once(visit: Visit) -> web.StreamResponse:
-    if visit.address.key in visit.warned:
-        return await _picture(visit)
-    visit.warned.add(visit.address.key)
-    return await _throttled(visit)
+    return await (_throttled if visit.first() else _picture)(visit)
+
+
+async def _busy_dated(visit: Visit) -> web.StreamResponse:
+    return await (_throttled_dated if visit.first() else _picture)(visit)
 
 
 async def _throttled(_: Visit) -> web.StreamResponse:
-    return web.Response(status=429, text="Too many requests", headers={hdrs.RETRY_AFTER: "1"})
+    return _come_back("1")
+
+
+async def _throttled_dated(_: Visit) -> web.StreamResponse:
+    return _come_back(formatdate(time.time() + _REST, usegmt=True))
+
+
+def _come_back(when: str) -> web.Response:
+    return web.Response(status=429, text="Too many requests", headers={hdrs.RETRY_AFTER: when})
 
 
 async def _redirected(visit: Visit) -> web.StreamResponse:
@@ -119,7 +74,7 @@ async def _redirected(visit: Visit) -> web.StreamResponse:
 
 
 async def _endless(visit: Visit) -> web.StreamResponse:
-    return _moved(str(visit.request.url))
+    return _moved(str(visit.request.url), status=301)
 
 
 async def _private(_: Visit) -> web.StreamResponse:
@@ -130,8 +85,12 @@ async def _loopback(_: Visit) -> web.StreamResponse:
     return _moved(_LOOPBACK)
 
 
-def _moved(location: str) -> web.Response:
-    return web.Response(status=302, headers={hdrs.LOCATION: location})
+async def _metadata(_: Visit) -> web.StreamResponse:
+    return _moved(_METADATA, status=301)
+
+
+def _moved(location: str, *, status: int = 302) -> web.Response:
+    return web.Response(status=status, headers={hdrs.LOCATION: location})
 
 
 async def _hanging(_: Visit) -> web.StreamResponse:
@@ -147,6 +106,14 @@ async def _pixel(_: Visit) -> web.StreamResponse:
     return web.Response(body=PIXEL, content_type="image/gif")
 
 
+async def _flat(_: Visit) -> web.StreamResponse:
+    return web.Response(body=flat(), content_type="image/gif")
+
+
+async def _pixel_bomb(_: Visit) -> web.StreamResponse:
+    return web.Response(body=pixel_bomb(), content_type="image/png")
+
+
 async def _nothing(visit: Visit) -> web.StreamResponse:
     return web.Response(body=b"", headers=visit.headers)
 
@@ -159,21 +126,37 @@ def _refusing(status: int) -> Answer:
 
 
 ANSWERS: dict[str, Answer] = {
-    "slow": _slow,
+    "slow": streams.slow,
     "busy-once": _busy_once,
+    "busy-dated": _busy_dated,
     "redirected": _redirected,
+    "gzipped": _gzipped,
+    "resumable": streams.resumable,
     "missing": _refusing(404),
     "gone": _refusing(410),
     "forbidden": _refusing(403),
     "throttled": _throttled,
+    "throttled-dated": _throttled_dated,
     "unavailable": _refusing(503),
     "hanging": _hanging,
-    "cut-short": _cut_short,
+    "dripping": streams.dripping,
+    "cut-short": streams.cut_short,
+    "reset": streams.reset,
+    "overstated": streams.overstated,
+    "understated": streams.understated,
+    "understated-at-once": streams.understated_at_once,
+    "vast": streams.vast,
+    "vast-unannounced": streams.vast_unannounced,
     "page": _page,
     "nothing": _nothing,
     "pixel": _pixel,
+    "flat": _flat,
+    "gzip-bomb": _gzip_bomb,
+    "pixel-bomb": _pixel_bomb,
+    "tagged": _tagged,
     "private": _private,
     "loopback": _loopback,
+    "metadata": _metadata,
     "endless": _endless,
 }
 

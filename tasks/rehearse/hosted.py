@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tasks.rehearse.commons import FILES, thumb
 from tasks.rehearse.door import Door
+from tasks.rehearse.faults import SUFFIXES
 from tasks.rehearse.observations import unasked
 from tasks.rehearse.pictures import size_of
 from tasks.rehearse.plan import Address, Hit
@@ -23,8 +24,8 @@ _FORMS = (
     "/media/{name}",
     "/images/large/{name}{suffix}?w=640",
     "/my%20pictures/{name}{suffix}",
+    "/fotos/käfer/{name}{suffix}",  # unescaped, as people copy them
 )
-_SUFFIXES = {"pixel": ".gif"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _shown(slot: Slot, shot: Shot, door: Door, *, name: str, turn: int, taken: C
 
 def _place(slot: Slot, shot: Shot, name: str, *, width: int) -> tuple[str, str]:
     """Return path and key of an address."""
-    suffix = _SUFFIXES.get(shot.kind, ".jpg" if shot.kind == "page" else shot.file.suffix.lower())
+    suffix = SUFFIXES.get(shot.kind, ".jpg" if shot.kind == "page" else shot.file.suffix.lower())
     if slot.source == "wikimedia_commons":
         key = f"{FILES}{name[0]}/{name[:2]}/Photo_{name}{suffix}"
         most = int(slot.options["width"])

@@ -19,14 +19,13 @@ from pathlib import Path
 from tasks.core.errors import RecipeError
 from tasks.core.files import write_atomic
 from tasks.rehearse.door import Door
-from tasks.rehearse.faults import body_of
+from tasks.rehearse.faults import SUFFIXES, body_of
 from tasks.rehearse.plan import Address
 from tasks.rehearse.posts import Post, Shot
 from tasks.rehearse.rows import Row, cells, table
 from tasks.rehearse.sources import LOCAL, Slot
 
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # date of every member: the same photos give the same archive
-_SUFFIXES = {"pixel": ".gif", "page": ".jpg"}
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
@@ -72,7 +71,7 @@ def write(items: Sequence[Filed], target: Path, named: str | None) -> None:
 
 def _named(slot: Slot, shot: Shot, unique: str, *, drop: Sequence[str]) -> tuple[str, Row]:
     """Return an image's path in its folder or archive, and its row of the table."""
-    suffix = _SUFFIXES.get(shot.kind, shot.file.suffix.lower() or ".jpg")
+    suffix = ({"page": ".jpg"} | SUFFIXES).get(shot.kind, shot.file.suffix.lower() or ".jpg")
     if slot.options.get("table") is not None:
         return _rendered(slot, f"{unique}{suffix}", cells(slot, shot.kind, drop, unique=unique))
     rule = slot.rule

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tasks.rehearse.faults import BARRED, EXTRA, GOOD, IN_FILES, derived
+from tasks.rehearse.faults import BARRED, EXTRA, GOOD, IN_FILES, derived, met
 from tasks.rehearse.pictures import Groups
 from tasks.rehearse.sources import GRADES, LOCAL, OBSERVED, OPEN, Slot
 from tasks.rehearse.taxa import taxa_of
 
 _OPEN_ONLY = ("inaturalist_open_data", "openverse", "wikimedia_commons")  # hold nothing without a licence
-SHARE = 0.12  # extra addresses per good one, all kinds together
+SHARE = 0.15  # extra addresses per good one, all kinds together
 
 
 @dataclass
@@ -64,9 +64,10 @@ def posts_of(found: dict[str, Groups], slots: Slots, *, rules: Rules, seed: int,
     total = sum(map(len, bases.values()))
     each = max(1, round(SHARE * total / len(EXTRA)))
     _impatient(posts, rng, door=rules.door, each=each)
+    kinds = [kind for kind in EXTRA if met(rules.door, kind)]
     return (
         posts
-        + _planted(bases, slots, _kinds(rules.door), each=each, derive=derive)
+        + _planted(bases, slots, kinds, each=each, derive=derive)
         + _barred(bases, slots, rules.drop, each=each, derive=derive)
     )
 
@@ -99,18 +100,16 @@ def _impatient(posts: list[Post], rng: np.random.Generator, *, door: dict[str, A
     possible = {
         "slow": door["timeout"] > 1.5,  # noqa: PLR2004 - seconds; the site pauses for half a second at a time
         "busy-once": door["attempts"] > 1 and door["max_wait"] >= 1,
+        "busy-dated": door["attempts"] > 1 and door["max_wait"] >= 2,  # noqa: PLR2004 - seconds, as dates have no parts
         "redirected": door["max_redirects"] > 1,
+        "gzipped": True,
+        "resumable": door["attempts"] > 1,
     }
     fetched = [post for post in posts if post.slot.source not in LOCAL]
     shots = iter(_shuffled([shot for post in fetched for shot in post.shots], rng))
     for kind in (kind for kind, can in possible.items() if can):
         for _, shot in zip(range(min(each, GOOD[kind].most or each)), shots, strict=False):
             shot.kind = kind
-
-
-def _kinds(door: dict[str, Any]) -> list[str]:
-    unmet = set() if door["max_redirects"] > 0 else {"private", "loopback"}
-    return [kind for kind in EXTRA if kind not in unmet]
 
 
 def _planted(bases: dict[str, list[Path]], slots: Slots, kinds: list[str], *, each: int, derive: Path) -> list[Post]:

@@ -24,9 +24,10 @@ from aiohttp.typedefs import Handler, Middleware
 from tasks.core.errors import HarvestmanError, SourceError
 from tasks.core.files import storing
 from tasks.rehearse import commons, gbif, google, inaturalist, openverse
-from tasks.rehearse.behaviour import Visit, answer
+from tasks.rehearse.behaviour import answer
 from tasks.rehearse.plan import LOG, Plan, load, load_port
 from tasks.rehearse.speaking import Json, QueryError, Question
+from tasks.rehearse.visit import SENT, Visit
 
 HOST = "127.0.0.1"
 _GRACE = 0.2  # seconds left to requests under way when the site stops
@@ -58,7 +59,7 @@ _SECRET = re.compile(r"(?i)\b((?:api_)?key|cx)=[^&]*")
 def application(plan: Plan, folder: Path, log: IO[str]) -> web.Application:
     """Return the aiohttp application that serves `plan` and writes a line a request to `log`."""
     app = web.Application(middlewares=[_logging(log)])
-    app.add_routes([web.get("/healthz", _health(plan))])
+    app.add_routes([web.get("/healthz", _health(plan)), web.get("/robots.txt", _robots(plan))])
     app.add_routes([web.get(path, _telling(plan, speaker)) for path, speaker in SPEAKERS.items()])
     app.add_routes([web.post(path, _telling(plan, speaker)) for path, speaker in POSTED.items()])
     app.add_routes([web.get("/{path:.*}", _hosting(plan, folder))])
@@ -73,13 +74,28 @@ def _health(plan: Plan) -> Handler:
     return handler
 
 
+def _robots(plan: Plan) -> Handler:
+    """Keep everybody from exactly the addresses of the kind `disallowed`."""
+    paths = [address.path for address in plan.addresses if address.kind == "disallowed"]
+    text = "".join(f"{line}\n" for line in ("User-agent: *", *(f"Disallow: {path}$" for path in paths)))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        request[_KIND] = "robots"
+        return web.Response(text=text)
+
+    return handler
+
+
 def _logging(log: IO[str]) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         began, status = dt.datetime.now(dt.UTC), None
+        request[SENT] = 0
         try:
             response = await handler(request)
             status = response.status
+            if isinstance(response, web.Response):  # leaves in one go, as soon as its line is in the log
+                request[SENT] = len(response.body) if isinstance(response.body, bytes) else 0
             return response
         finally:
             line = {
@@ -87,7 +103,9 @@ def _logging(log: IO[str]) -> Middleware:
                 "method": request.method,
                 "path": request.path,
                 "query": _SECRET.sub(r"\1=…", request.query_string),
-                "status": status,  # null: the visitor left before there was an answer
+                "range": request.headers.get("Range"),
+                "status": status,  # null: the visitor left before the answer was whole
+                "sent": request[SENT],  # bytes of the body
                 "kind": request.get(_KIND, "unknown"),
             }
             log.write(json.dumps(line) + "\n")

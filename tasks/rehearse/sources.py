@@ -60,7 +60,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "ingest": {
         "min_side": 64,
+        "max_bytes": 20_000_000,
+        "min_contrast": 1.0,
         "licences": "any",
+        "robots_txt": True,
+        "robots_tag": True,
         "timeout": 20.0,
         "attempts": 4,
         "max_wait": 60.0,

@@ -47,10 +47,11 @@ APIS = {
     "openverse": "/openverse/v1",
     "wikimedia_commons": "/w/api.php",
 }
-_FORMAT = 2  # raise it when the same arguments are to give another plan
+_FORMAT = 3  # raise it when the same arguments are to give another plan
 _SUFFIX = "-rehearsal"
 _LONGEST_NAME = 80  # characters a recipe's name may have
 _PORTS = range(20_000, 32_000)  # below the range Linux hands to outgoing connections, so that a kept port stays free
+_RATE = 1000  # requests a second: the site is this machine's own, and a rehearsal is there to be quick
 _START = 30.0  # seconds the site may take to answer
 
 
@@ -211,9 +212,10 @@ def _files(photos: Path) -> list[Path]:
 
 
 def _write_recipe(raw: dict[str, Any], recipe: Path, folder: Path, *, slots: list[Slot]) -> None:
-    """Write the recipe that visits the site: other name, other files, everything else as it was."""
+    """Write the recipe that visits the site: other name, other files, no hurry spared; the rest as it was."""
     named = {slot.name: slot for slot in slots}
     derived = raw | {"name": f"{str(raw.get('name'))[: _LONGEST_NAME - len(_SUFFIX)]}{_SUFFIX}"}
+    derived["ingest"] = {"rate": _RATE} | (raw.get("ingest") or {})
     if "classes" in raw:
         derived["classes"] = {
             label: [_pointed(options, named[f"{label}-{number}"]) for number, options in enumerate(sources)]

@@ -111,7 +111,7 @@ def build_manifest(kept: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
 
 def set_aside(collection: Path, verdicts: pl.DataFrame) -> dict[str, dict[str, int]]:
     """Return for each class how many of its addresses gave no image to split, by reason."""
-    outcomes = read_ledger(collection).select("url", "outcome")
+    outcomes = read_ledger(collection, "url", "outcome")
     fate = pl.col("outcome").fill_null("not asked yet").alias("reason")
     refused = read_candidates(collection).join(outcomes, on="url", how="left").select("label", fate)
     judged = verdicts.select("label", pl.col("verdict").alias("reason"))

@@ -131,7 +131,7 @@ def log_dataset_run(
 
 def outcome_table(collection: Path, labels: list[str]) -> pl.DataFrame:
     """Return how often each outcome befell the addresses of each of `labels`: label, outcome, n."""
-    ledger = read_ledger(collection).filter(pl.col("label").is_in(labels))
+    ledger = read_ledger(collection, "label", "outcome").filter(pl.col("label").is_in(labels))
     return ledger.group_by("label", "outcome").len("n").sort("label", "outcome")
 
 

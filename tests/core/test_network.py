@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tasks.core.network import APIS, BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal
+from tasks.core.errors import BlockedAddressError
+from tasks.core.network import APIS, BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal, wants_contact
 
 FORBIDDEN = [
     "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -13,6 +14,7 @@ FORBIDDEN = [
     "100.100.100.200", "168.63.129.16", "192.0.0.192", "198.18.0.1", "192.0.2.1", "::",
     "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
     "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:7f00:1::",
+    "fec0::1", "feff::1", "3fff::1", "3fff:fff::1", "192.88.99.1", "2002:c058:6301::", "::ffff:192.88.99.1",
 ]  # fmt: skip
 
 
@@ -22,7 +24,8 @@ def test_addresses_that_are_not_the_public_internet_are_refused_with_a_reason(ad
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+    "address",
+    ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "192.88.98.255"],
 )
 def test_public_addresses_pass(address: str) -> None:
     assert refusal(address) is None
@@ -70,6 +73,8 @@ def test_a_budget_holds_for_every_spelling_of_its_hosts() -> None:
     policy = NetworkPolicy(user_agent="t", budgets={"museum": budget})
     for host in ("images.museum.example", "IMAGES.museum.example.", "cdn.museum.example", "Cdn.museum.example."):
         assert named(policy, host) == "museum"
+    assert policy.budget("cdn.museum.example", 80) == policy.budget("cdn.museum.example", 443)  # one machine
+    assert policy.budget("cdn.museum.example", 8443) is None
     assert named(policy, "museum.example") is None
     assert named(policy, "api.inaturalist.org.") == "inaturalist-api"
 
@@ -109,3 +114,39 @@ def test_an_api_that_there_is_not_is_refused_with_those_there_are(name: str, mea
     assert f"there is no API {name}" in message
     assert meant in message
     assert all(known in message for known in APIS)
+
+
+def test_a_copy_with_other_budgets_does_not_keep_the_old_ones() -> None:
+    policy = NetworkPolicy(user_agent="t")
+    assert named(policy, "museum.example") is None
+    more = policy.model_copy(update={"budgets": {"museum": Budget(hosts=("museum.example",))}})
+    assert named(more, "museum.example") == "museum"
+    assert policy == NetworkPolicy(user_agent="t")
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "wanted"),
+    [
+        ("inaturalist.org", "", True),
+        ("API.iNaturalist.org.", "/v1/observations", True),
+        ("static.inaturalist.org", "/photos/1/medium.jpg", True),
+        ("inaturalist-open-data.s3.amazonaws.com", "/photos/1/a.jpg", True),
+        ("inaturalist-open-data.s3-accelerate.dualstack.amazonaws.com", "/photos/1/a.jpg", True),
+        ("s3.dualstack.us-east-1.amazonaws.com", "/inaturalist-open-data/photos/1/a.jpg", True),
+        ("s3-fips.dualstack.us-east-1.amazonaws.com", "//inaturalist-open-data/photos/1/a.jpg", True),
+        ("s3.amazonaws.com", "/another/inaturalist-open-data/1.jpg", False),
+        ("another.s3.amazonaws.com", "/inaturalist-open-data/1.jpg", False),
+        ("notinaturalist.org", "", False),
+        ("inaturalist.org.example", "", False),
+        ("127.0.0.1", "/v1/observations", False),
+    ],
+)
+def test_inaturalist_is_contacted_only_by_who_says_who_they_are(host: str, path: str, wanted: bool) -> None:
+    assert wants_contact(host, path) is wanted
+    NetworkPolicy(user_agent="t", contact=True).check_contact(host, path)
+    if wanted:
+        with pytest.raises(BlockedAddressError) as caught:
+            NetworkPolicy(user_agent="t").check_contact(host, path)
+        assert "HARVESTMAN_CONTACT=" in caught.value.hint
+    else:
+        NetworkPolicy(user_agent="t").check_contact(host, path)

@@ -320,3 +320,20 @@ def test_a_place_is_of_one_start_of_one_machine() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id")
     if boot.exists():
         assert boot.read_text().strip() in place()
+
+
+def test_all_rests_are_told_at_once_without_waiting_for_who_writes(tmp_path: Path) -> None:
+    spent, clock = tmp_path / "spent.db", Clock()
+    spending = Spending(NetworkPolicy(user_agent="test", spent=spent), clock)
+    assert spending.rests() == {}
+    assert not spent.exists()
+    spending.rest("Photos.example", 8443, 100)
+    spending.rest("::1", 80, 50)
+    spending.rest("soon.example", 80, 5)
+    clock.now += 10
+    with closing(sqlite3.connect(spent, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        began = time.monotonic()
+        assert spending.rests() == {("photos.example", 8443): 90, ("::1", 443): 40}
+        assert time.monotonic() - began < 5
+        other.execute("rollback")

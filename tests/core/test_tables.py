@@ -36,6 +36,20 @@ def test_the_latest_row_of_an_address_counts(tmp_path: Path) -> None:
     assert read_ledger(tmp_path)["outcome"].to_list() == ["kept"]
 
 
+def test_of_rows_of_one_moment_one_counts_whichever_columns_are_read_and_whatever_the_shards_are_called(
+    tmp_path: Path,
+) -> None:
+    urls = [f"http://a.org/{number}" for number in range(500)]
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    outcomes = ["timeout", "kept", "not-found"]
+    for place, names in (("one", "abc"), ("two", "cab")):
+        for name, outcome in zip(names, outcomes, strict=True):
+            row = {"url": urls, "outcome": outcome, "fetched_at": moment, "reason": outcome}
+            write_table(conform(pl.DataFrame(row), LEDGER), tmp_path / place / "ledger" / f"{name}.parquet")
+        assert read_ledger(tmp_path / place)["outcome"].to_list() == ["timeout"] * 500
+        assert read_ledger(tmp_path / place, "reason")["reason"].to_list() == ["timeout"] * 500
+
+
 def test_sources_that_left_the_recipe_are_forgotten(tmp_path: Path) -> None:
     shards = [candidates_shard(tmp_path, label, NearDuplicates()) for label in ("x", "y")]
     for shard in shards:

@@ -17,7 +17,7 @@ from tasks.core.transport import guarded_client, retry_after
 
 class _Hello(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(200, "Très bien" if self.path == "/bien" else None)  # sent in Latin-1
         self.end_headers()
         self.wfile.write(b"hello")
 
@@ -61,6 +61,17 @@ def test_proxies_of_the_environment_are_ignored(port: int, monkeypatch: pytest.M
     assert ask(f"http://127.0.0.1:{port}/", f"127.0.0.1:{port}").text == "hello"
 
 
+def test_a_reason_phrase_in_any_encoding_does_not_hide_the_answer(port: int) -> None:
+    answer = ask(f"http://127.0.0.1:{port}/bien", f"127.0.0.1:{port}")
+    assert (answer.status_code, answer.text, answer.reason_phrase) == (200, "hello", "Tr?s bien")
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_a_name_that_no_resolver_takes_is_an_invalid_address(host: str) -> None:
+    with pytest.raises(httpx.InvalidURL):
+        ask(f"http://{host}/")
+
+
 def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:
     def header(value: str) -> float | None:
         return retry_after(httpx.Response(429, headers={"Retry-After": value}))
@@ -75,3 +86,16 @@ def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:
 @pytest.mark.parametrize("text", ["²", "-5", "soon", "Mon, 01 Jan 99999 00:00:00 GMT"])
 def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
     assert retry_after(httpx.Response(429, headers=[(b"Retry-After", text.encode("latin-1"))])) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.inaturalist.org/v1/observations",
+        "https://INATURALIST-OPEN-DATA.S3.amazonaws.com/photos/1/a.jpg",
+        "https://s3.amazonaws.com/inaturalist%2Dopen-data/photos/1/a.jpg",
+    ],
+)
+def test_inaturalist_is_not_asked_without_a_contact_wherever_a_redirect_came_from(url: str) -> None:
+    with pytest.raises(BlockedAddressError, match="HARVESTMAN_CONTACT="):
+        ask(url)

@@ -9,13 +9,17 @@ from contextvars import copy_context
 import pytest
 
 from tasks.core.errors import StopError
-from tasks.core.waiting import heed, pause, paused, stoppable, unless_stopped
+from tasks.core.waiting import Watch, heed, pause, stoppable, unless_stopped
 
 LONG = 60.0
 
 
 def in_a_loop() -> None:
-    asyncio.run(paused(LONG))
+    async def main() -> None:
+        async with Watch().heeding():
+            await asyncio.sleep(LONG)
+
+    asyncio.run(main())
 
 
 def for_an_answer() -> None:
@@ -44,8 +48,7 @@ def test_a_wait_is_as_long_as_it_was_asked_for_and_what_is_awaited_comes() -> No
     began = time.monotonic()
     with stoppable():
         pause(0.2)
-        asyncio.run(paused(0.3))
-        assert asyncio.run(unless_stopped(asyncio.sleep(0.01, "answer"))) == "answer"
+        assert asyncio.run(unless_stopped(asyncio.sleep(0.3, "answer"))) == "answer"
     assert 0.5 <= time.monotonic() - began < 3
 
 
@@ -55,3 +58,14 @@ def test_a_run_that_was_stopped_stops_no_later_one() -> None:
     heed()
     with stoppable():
         heed()
+
+
+def test_a_wait_that_is_cancelled_by_others_is_no_stop() -> None:
+    async def main() -> None:
+        task = asyncio.ensure_future(unless_stopped(asyncio.sleep(LONG)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())

@@ -14,7 +14,8 @@ from tasks.core.fingerprint import file_digest
 from tasks.curate.config import CurateConfig
 from tasks.curate.near import pairs_within
 from tasks.curate.verdicts import curate
-from tasks.ingest.inspect import inspect, quiet_pillow
+from tasks.ingest.inspect import inspect
+from tasks.ingest.inspectors import hush_pillow
 
 pytestmark = pytest.mark.real
 Row = Callable[..., dict[str, Any]]
@@ -22,14 +23,14 @@ Row = Callable[..., dict[str, Any]]
 
 def _rows(folder: Path, row: Row) -> list[dict[str, Any]]:
     rows = []
-    with quiet_pillow():
-        for path in sorted(path for path in folder.glob("*/*") if path.is_file() and path.suffix != ".txt"):
-            try:
-                seen = inspect(path, min_side=1, max_pixels=10**8)
-            except ImageRefusedError:
-                continue
-            address, size = str(path.relative_to(folder)), path.stat().st_size
-            rows.append(row(address, path.parent.name, address, sha256=file_digest(path), bytes=size, **vars(seen)))
+    hush_pillow()
+    for path in sorted(path for path in folder.glob("*/*") if path.is_file() and path.suffix != ".txt"):
+        try:
+            seen = inspect(path, min_side=1, max_pixels=10**8)
+        except ImageRefusedError:
+            continue
+        address, size = str(path.relative_to(folder)), path.stat().st_size
+        rows.append(row(address, path.parent.name, address, sha256=file_digest(path), bytes=size, **vars(seen)))
     return rows
 
 

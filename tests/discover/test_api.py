@@ -14,7 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, TypeAdapter
 
-from tasks.core.errors import HarvestmanError, SourceError, SourceUnavailableError, TryAgainError
+from tasks.core.errors import BlockedAddressError, HarvestmanError, SourceError, SourceUnavailableError, TryAgainError
 from tasks.core.network import NetworkPolicy
 from tasks.core.spending import Spending
 from tasks.discover.api import Api, hidden, open_api
@@ -235,3 +235,13 @@ def test_a_used_up_quota_is_said_to_be_one() -> None:
     assert isinstance(error, SourceUnavailableError)
     assert error.what == "The quota of api.example is used up."
     assert "network" not in str(error)
+
+
+def test_the_api_of_inaturalist_is_not_asked_without_a_contact(tmp_path: Path) -> None:
+    network = NetworkPolicy(user_agent="t", spent=tmp_path / "spent.db")
+    ask = Ask(SOURCE, "bear", network)
+    with (
+        open_api(ask, "inaturalist", advice="") as api,
+        pytest.raises(BlockedAddressError, match="HARVESTMAN_CONTACT="),
+    ):
+        api.get("/observations", {}, SHAPE)

@@ -73,7 +73,7 @@ def test_wrong_usage_is_2(desk: Desk) -> None:
 
 def test_every_command_has_help(desk: Desk) -> None:
     commands = re.findall(r"^│ ([a-z]+)  ", desk("--help"), flags=re.MULTILINE)
-    assert set(commands) == {"run", "check", "status", "rehearse", "demo", "up", "down"}
+    assert set(commands) == {"run", "check", "status", "inspect", "rehearse", "demo", "up", "down"}
     for command in commands:
         assert "--help" in desk(command, "--help")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -59,6 +62,10 @@ class Site:
     pages: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    robots: list[float] = field(default_factory=list)
+    """When robots.txt was asked for: neither in `asked` nor in `times`."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of each request in `asked`, their names in small letters."""
 
     def add(self, path: str, page: Answer) -> str:
         self.pages[path] = page
@@ -73,8 +80,12 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            site.asked.append(self.path)
-            site.times.append(time.monotonic())
+            if self.path == "/robots.txt":
+                site.robots.append(time.monotonic())
+            else:
+                site.asked.append(self.path)
+                site.times.append(time.monotonic())
+                site.headers.append({name.lower(): value for name, value in self.headers.items()})
             try:
                 site.pages.get(self.path, answer(b"nothing here", 404))(self)
             except ConnectionError:
@@ -100,6 +111,27 @@ def site() -> Iterator[Site]:
     thread.join()
 
 
+@contextmanager
+def listening(site: Site) -> Iterator[str]:
+    """Serve the pages of `site` at one more port, which is one more host; yield its address."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *where: Any) -> None:  # noqa: ANN401 - as socketserver has it
+            if not isinstance(sys.exception(), ConnectionError):  # of a client that was killed
+                super().handle_error(*where)
+
+    server = Server(("127.0.0.1", 0), _handler(site))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture
 def network(site: Site) -> NetworkPolicy:
     return NetworkPolicy(user_agent="harvestman-test", allowed_hosts=(site.address,))
@@ -107,7 +139,7 @@ def network(site: Site) -> NetworkPolicy:
 
 @pytest.fixture
 def config() -> IngestConfig:
-    return IngestConfig(timeout=0.5, attempts=2, max_wait=2, min_side=32)
+    return IngestConfig(timeout=0.5, attempts=2, max_wait=2, min_side=32, rate=1000)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -244,13 +245,23 @@ def test_when_nothing_can_be_reached_every_row_says_so(door: Door) -> None:
 
 
 def test_a_host_that_is_down_is_given_up_before_every_address_has_been_tried(door: Door) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    door.network = NetworkPolicy(user_agent="t", allowed_hosts=(address,))
-    rows = door.pass_all(*(f"http://{address}/{n}" for n in range(40)))
+    calls: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # closed at the end of the test
+                while True:
+                    server.accept()[0].close()
+                    calls.append(time.monotonic())
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        door.network = NetworkPolicy(user_agent="t", allowed_hosts=(address,))
+        rows = door.pass_all(*(f"http://{address}/{n}" for n in range(40)), robots_txt=False)
+        server.shutdown(socket.SHUT_RDWR)
     assert {row["outcome"] for row in rows.values()} == {"unreachable"}
-    assert sum(row["attempts"] for row in rows.values()) < 20
+    assert sum("given up" in row["reason"] for row in rows.values()) > 20
+    assert len(calls) < 40  # aiohttp calls once more where a connection ends without a word
 
 
 def test_tls_that_fails_is_unreachable(door: Door, site: Site) -> None:

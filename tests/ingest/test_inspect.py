@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 import time
-import warnings
 from pathlib import Path
 
 import imagehash
@@ -12,19 +13,29 @@ import pytest
 from PIL import Image
 
 from tasks.core.errors import ImageRefusedError
-from tasks.ingest.inspect import Inspected, inspect, quiet_pillow
+from tasks.ingest.hashes import perceptual_hashes
+from tasks.ingest.inspect import MAX_FRAMES, Content, Inspected, inspect
+from tasks.ingest.inspectors import hush_pillow
 
 from .conftest import picture
 
-
-def look(data: bytes | Path, *, min_side: int = 1, max_pixels: int = 100_000_000) -> Inspected:
-    return inspect(data, min_side=min_side, max_pixels=max_pixels)
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def refusal(data: bytes | Path, *, min_side: int = 1, max_pixels: int = 100_000_000) -> str:
+def look(data: Content, *, min_side: int = 1, max_pixels: int = 100_000_000, min_contrast: float = 0.0) -> Inspected:
+    return inspect(data, min_side=min_side, max_pixels=max_pixels, min_contrast=min_contrast)
+
+
+def refused(
+    data: Content, *, min_side: int = 1, max_pixels: int = 100_000_000, min_contrast: float = 0.0
+) -> ImageRefusedError:
     with pytest.raises(ImageRefusedError) as caught:
-        look(data, min_side=min_side, max_pixels=max_pixels)
-    return caught.value.outcome
+        look(data, min_side=min_side, max_pixels=max_pixels, min_contrast=min_contrast)
+    return caught.value
+
+
+def refusal(data: Content, *, min_side: int = 1, max_pixels: int = 100_000_000) -> str:
+    return refused(data, min_side=min_side, max_pixels=max_pixels).outcome
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -44,11 +55,24 @@ def test_every_format_that_passes_the_door_is_named_and_measured(image_format: s
     assert seen.contrast > 10
 
 
-def test_hashes_are_imagehashs_own_on_the_same_gray_pixels() -> None:
+def test_hashes_are_those_of_the_gray_pixels_and_imagehashs_to_a_few_bits() -> None:
     gray = opened(picture(3, side=150)).convert("L")
     seen = look(saved(gray, "PNG"))
-    assert f"{seen.phash:016x}" == str(imagehash.phash(gray))
-    assert seen.verify_hash.hex() == str(imagehash.phash(gray, hash_size=16))
+    assert (seen.phash, seen.verify_hash) == perceptual_hashes(np.asarray(gray))
+    assert (seen.phash ^ int(str(imagehash.phash(gray)), 16)).bit_count() <= 4
+    long = int(str(imagehash.phash(gray, hash_size=16)), 16)
+    assert (int.from_bytes(seen.verify_hash) ^ long).bit_count() <= 12
+
+
+def test_bytes_of_every_kind_and_files_are_the_same_to_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, body in (("a.jpg", saved(opened(picture()), "JPEG", exif=exif)), ("b", picture(image_format="PNG"))):
+        (tmp_path / name).write_bytes(body)
+        expected = look(body)
+        assert [look(data) for data in (bytearray(body), memoryview(body), tmp_path / name)] == [expected] * 3
+    for page in (bytearray(b"<html>"), memoryview(b"<html>")):
+        assert refusal(page) == "html"
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -72,7 +96,32 @@ def test_exif_orientation_is_applied_to_size_and_hash(image_format: str) -> None
 
 
 def test_flat_pictures_have_next_to_no_contrast() -> None:
-    assert look(saved(Image.new("RGB", (64, 64), "red"), "PNG")).contrast == pytest.approx(0)
+    assert look(saved(Image.new("RGB", (64, 64), "red"), "PNG")).contrast == 0
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_flat_pictures_are_refused_with_their_figure(image_format: str) -> None:
+    body = saved(Image.new("RGB", (200, 200), (200, 30, 90)), image_format)
+    error = refused(body, min_contrast=1.0)
+    assert error.outcome == "flat"
+    assert error.reason == "a contrast of 0.00, at least 1 is asked for"
+    assert look(body).contrast == 0  # 0 keeps them
+
+
+def test_the_contrast_asked_for_is_the_standard_deviation_of_the_gray_pixels() -> None:
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 3
+    body = saved(Image.fromarray(stripes), "PNG")
+    assert look(body, min_contrast=1.5).contrast == 1.5
+    assert refused(body, min_contrast=1.51).outcome == "flat"
+    noise = np.random.default_rng(0).integers(0, 256, (97, 131), dtype=np.uint8)
+    assert look(saved(Image.fromarray(noise), "PNG")).contrast == pytest.approx(noise.std())
+
+
+def test_damage_and_size_are_told_before_flatness() -> None:
+    body = saved(Image.new("L", (900, 900), 128), "JPEG")
+    assert refused(body[:-2000], min_contrast=1.0).outcome == "damaged"
+    assert refused(body, min_contrast=1.0, min_side=1000).outcome == "too-small"
 
 
 def test_transparency_is_white_as_in_the_flattened_copy() -> None:
@@ -121,6 +170,35 @@ def test_a_decompression_bomb_is_too_large() -> None:
     assert refusal(bytes(bomb), max_pixels=10**12) == "too-large"
 
 
+@pytest.mark.parametrize(
+    ("mode", "size", "decoded"),
+    [("RGBA", (5000, 5000), 100), ("LA", (5000, 5000), 100), ("F", (4000, 4000), 64), ("L", (100_000, 255), 26)],
+)
+def test_inspecting_takes_little_more_memory_than_the_decoded_image(
+    tmp_path: Path, mode: str, size: tuple[int, int], decoded: int
+) -> None:
+    path = tmp_path / "image"
+    tile = opened(picture(side=200)).convert("L" if mode == "F" else mode)
+    tile.resize(size, Image.Resampling.NEAREST).convert(mode).save(path, "TIFF" if mode == "F" else "PNG")
+    code = """
+import sys
+from pathlib import Path
+from tasks.ingest.inspect import inspect
+
+def memory(name):
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(name + ":")[1].split()[0]) / 1024
+
+content = Path(sys.argv[1]).read_bytes()
+before = memory("VmRSS")
+inspect(content, min_side=1, max_pixels=10**8)
+print(memory("VmHWM") - before)
+"""
+    command = [sys.executable, "-c", code, str(path)]
+    used = float(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+    assert decoded * 0.8 < used < decoded + 60  # megabytes; three to seven times as much, done at once
+
+
 def holed(data: bytes, start: int, length: int) -> bytes:
     return data[:start] + bytes(length) + data[start + length :]
 
@@ -145,6 +223,31 @@ def test_a_broken_later_frame_is_damaged() -> None:
     assert refusal(body[: len(body) * 5 // 6]) == "damaged"
 
 
+def test_frames_are_looked_at_up_to_a_number() -> None:
+    """A body of 20 MB can hold a million frames of one pixel."""
+
+    def cut_in_its_last_frame(number: int) -> bytes:
+        frames = [Image.fromarray(np.full((9, 9), seed % 251, np.uint8)) for seed in range(number)]
+        return saved(frames[0], "GIF", save_all=True, append_images=frames[1:])[:-6]
+
+    assert refusal(cut_in_its_last_frame(MAX_FRAMES - 3)) == "damaged"
+    assert look(cut_in_its_last_frame(MAX_FRAMES + 3)).format == "GIF"
+
+
+def test_a_reason_never_names_an_address_in_memory() -> None:
+    """The ledger of the same bytes is the same bytes."""
+    assert refused(b"\x89PNG\r\n\x1a\nrubbish").reason == "UnidentifiedImageError: cannot identify image file"
+
+
+@pytest.mark.parametrize("filler", [b"", b"\xff\xfe\x00\x06note", b"\xff\xe2" + (60_000).to_bytes(2) + bytes(59_998)])
+def test_exif_is_found_behind_other_segments(filler: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    body = saved(opened(picture()).resize((200, 150)), "JPEG", exif=exif)
+    seen = look(body[:2] + filler + filler + body[2:])
+    assert (seen.width, seen.height) == (150, 200)
+
+
 def test_harmless_oddities_of_jpegs_stay_accepted() -> None:
     body = picture(1)
     first = 4 + int.from_bytes(body[4:6])  # where the second header segment starts
@@ -166,30 +269,22 @@ def test_cmyk_jpegs_are_read_with_their_black() -> None:
     assert look(saved(ink, "JPEG")).contrast > 100
 
 
-def test_pillows_remarks_do_not_turn_into_refusals() -> None:
-    body = saved(Image.new("P", (64, 64)), "PNG", transparency=b"\x00\x80")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with quiet_pillow():
-            assert look(body).format == "PNG"
-
-
 @pytest.mark.real
 def test_the_verdict_on_362_odd_files_is_pillows_or_stricter(real_data: Path) -> None:
     folder = real_data / "corrupt"
     with (folder / "labels_A.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 362
+    hush_pillow()
     outcomes: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
     for row in rows:
-        start = time.perf_counter()
-        with quiet_pillow():
-            try:
-                look(folder / row["file"])
-                outcome = "kept"
-            except ImageRefusedError as error:
-                outcome = error.outcome
-        assert time.perf_counter() - start < 2, row["file"]
+        start = time.process_time()  # the machine may be busy with something else
+        try:
+            look(folder / row["file"])
+            outcome = "kept"
+        except ImageRefusedError as error:
+            outcome = error.outcome
+        assert time.process_time() - start < 2, row["file"]
         outcomes[row["pillow_load"] == "ok"].append((row["file"], outcome))
     assert [name for name, outcome in outcomes[False] if outcome == "kept"] == []
     assert [name for name, outcome in outcomes[True] if outcome != "kept"] == []

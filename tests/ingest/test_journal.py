@@ -60,7 +60,9 @@ def test_an_empty_journal_becomes_no_shard(collection: Path) -> None:
         assert seal(journal) is None
 
 
-def test_a_disk_that_fills_up_within_a_line_is_an_error_and_the_torn_line_is_cut_off_later(collection: Path) -> None:
+def test_a_disk_that_fills_up_within_a_line_is_an_error_and_the_torn_line_takes_no_other_with_it(
+    collection: Path,
+) -> None:
     path = journal_path(collection, "b")
     row = {"url": "http://a.org/1", "reason": "x" * 100}
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -72,7 +74,7 @@ def test_a_disk_that_fills_up_within_a_line_is_an_error_and_the_torn_line_is_cut
                 journal.append(row)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not path.read_bytes().endswith(b"\n")
+        journal.append(row)  # another thread may find room again a moment later
     with open_journal(path) as journal:
-        assert journal.rows == [row]
+        assert journal.rows == [row, row]
     assert path.read_bytes().endswith(b"\n")

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import time
 import zipfile
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tasks.core.errors import StopError, WorkspaceError
 from tasks.core.local import address
 from tasks.core.network import NetworkPolicy
 from tasks.core.tables import read_ledger
+from tasks.core.waiting import stoppable
 from tasks.core.workspace import Workspace
-from tasks.ingest.batch import run_batch
+from tasks.ingest.address import Address
+from tasks.ingest.batch import _Batch, run_batch
 from tasks.ingest.config import IngestConfig
-from tasks.ingest.journal import journal_path
+from tasks.ingest.journal import journal_path, open_journal
+from tasks.ingest.local import read_local
 from tasks.ingest.plan import plan
 
 from .conftest import NOW, Site, answer, offer, offer_urls, picture
@@ -187,6 +193,60 @@ def test_files_and_addresses_lie_in_batches_of_their_own_and_files_need_no_event
     assert asyncio.run(within_a_loop()) == {"kept": 1}
     assert site.asked == []
     assert door.outcomes() == {"a.jpg": "kept", "b.jpg": "kept"}
+
+
+def test_files_end_with_the_run_and_nothing_is_written_down_after_it(door: Door, tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.jpg").write_bytes(picture(number))
+    door.offer(*(address(tmp_path / f"{number}.jpg") for number in range(300)))
+    [batch] = door.plan()
+    rows: list[object] = []
+    begun = threading.Event()
+    ended: list[BaseException | int] = []
+
+    def on_row(row: object) -> None:
+        time.sleep(0.01)
+        rows.append(row)
+        if len(rows) == 20:
+            begun.set()
+
+    def run() -> None:
+        try:
+            run_batch(batch, workspace=door.workspace, config=door.config, network=OFFLINE, on_row=on_row)
+        except StopError as error:
+            ended.extend([error, len(rows)])
+
+    def stopped() -> None:
+        with stoppable():
+            thread = threading.Thread(target=copy_context().run, args=[run])
+            thread.start()
+            begun.wait(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert isinstance(ended[0], StopError)
+    assert 20 <= len(rows) == ended[1] < 80
+    assert door.outcomes() == {f"{number}.jpg": "kept" for number in range(300)}
+
+
+def test_a_part_that_cannot_be_read_again_is_one_clear_error(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "a.bmp").write_bytes(picture(side=800, image_format="BMP"))
+    part = tmp_path / "a.part"
+    with open_journal(tmp_path / "a.journal.jsonl") as journal:
+        batch = _Batch(door.workspace, door.config, journal, None)
+        for where, fetched in read_local(
+            [Address(address(tmp_path / "a.bmp"), "wren", part, local=True)], max_bytes=10**7
+        ):
+            part.unlink()  # as a disk that fails does
+            with pytest.raises(WorkspaceError, match=r"a\.part"):
+                batch.take(where, fetched)
+            assert fetched.body is not None
+            fetched.body.discard()
+    assert not journal.rows
 
 
 def test_files_named_as_inaturalist_names_sizes_are_photos_of_their_own(door: Door, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import StopError
+from tasks.core.network import NetworkPolicy
 from tasks.core.tables import read_ledger, write_table
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.journal import Row, journal_path, ledger_frame, open_journal
@@ -41,15 +42,36 @@ def test_each_new_address_is_planned_once_under_its_first_label(collection: Path
     ]
 
 
-def test_batches_have_their_size_and_every_host_is_spread_over_all_of_them(collection: Path) -> None:
-    offer_urls(collection, *(f"http://big.org/{n}" for n in range(80)), *(f"http://small.org/{n}" for n in range(20)))
+def hosts_of(lane: list[Path]) -> set[str]:
+    return {url.split("/")[2] for path in lane for url in pl.read_parquet(path)["url"]}
+
+
+def test_a_large_host_has_a_lane_of_its_own_and_small_ones_share_batches_each_whole_in_one(collection: Path) -> None:
+    sizes = {"big.org": 80, "large.org": 30, **{f"small{n}.org": 6 for n in range(9)}, "one.org": 1}
+    offer_urls(collection, *(f"http://{host}/{n}" for host, many in sizes.items() for n in range(many)))
     result = plan(collection, CONFIG.model_copy(update={"batch_size": 25}), now=NOW)
-    frames = [pl.read_parquet(path) for path in result.batches]
-    assert [frame.height for frame in frames] == [25, 25, 25, 25]
-    assert [frame["url"].str.contains("small").sum() for frame in frames] == [5, 5, 5, 5]
-    assert sorted(planned(result)) == sorted(
-        {f"http://big.org/{n}" for n in range(80)} | {f"http://small.org/{n}" for n in range(20)}
-    )
+    assert [(hosts_of(lane), [pl.read_parquet(path).height for path in lane]) for lane in result.lanes] == [
+        ({"big.org"}, [20, 20, 20, 20]),
+        ({"large.org"}, [15, 15]),
+        ({f"small{n}.org" for n in range(4)}, [24]),
+        ({f"small{n}.org" for n in range(4, 8)}, [24]),
+        ({"small8.org", "one.org"}, [7]),
+    ]
+    assert sorted(planned(result)) == sorted(f"http://{host}/{n}" for host, many in sizes.items() for n in range(many))
+
+
+def test_no_host_is_in_two_lanes_however_it_is_spelt(collection: Path) -> None:
+    spelt = ["a.org", "A.ORG", "a.org:443", "me:pw@a.org", "a.org.", "a.org:0080", "a。org", "a.org.:"]
+    offer_urls(collection, *(f"http://{host}/{k}-{n}" for k, host in enumerate(spelt) for n in range(15)))
+    offer_urls(collection, "http://b.org/1", "http://a.org:81/1", "https://a.org:80/1")
+    first, second = plan(collection, CONFIG.model_copy(update={"batch_size": 50}), now=NOW).lanes
+    assert [pl.read_parquet(path).height for path in first] == [41, 41, 39]
+    assert hosts_of(second) == {"b.org", "a.org:81"}
+
+
+def test_a_run_never_has_more_than_a_thousand_batches(collection: Path) -> None:
+    offer_urls(collection, *(f"http://a.org/{n}" for n in range(2500)), *(f"http://b{n}.org/" for n in range(1500)))
+    assert len(plan(collection, CONFIG.model_copy(update={"batch_size": 1}), now=NOW).batches) <= 1100
 
 
 def test_the_same_candidates_in_another_order_give_the_same_batches(tmp_path: Path) -> None:
@@ -117,7 +139,15 @@ def test_an_accepted_licence_later_brings_the_refused_back_and_a_refused_one_ret
 
 
 def test_strings_that_are_no_addresses_get_their_row_at_once(collection: Path) -> None:
-    bad = ["ftp://a.org/x.jpg", "file:///etc/passwd", "photo.jpg", "http://", "http://[::1/x", "http://a.org:port/"]
+    bad = [
+        "ftp://a.org/x.jpg",
+        "file:///etc/passwd",
+        "photo.jpg",
+        "http://",
+        "http://[::1/x",
+        "http://a.org:port/",
+        "http://xn--zzzz.org/",
+    ]
     offer_urls(collection, *bad, "http://a.org/ok")
     assert planned(plan(collection, CONFIG, now=NOW)) == ["http://a.org/ok"]
     ledger = read_ledger(collection)
@@ -151,3 +181,51 @@ def test_downloads_a_killed_run_left_unfinished_are_dropped(collection: Path) ->
     part.write_bytes(b"half")
     plan(collection, CONFIG, now=NOW)
     assert not part.exists()
+
+
+FREE = (
+    "https://e.org/inaturalist.org/a.jpg",
+    "http://127.0.0.1:1/a.jpg",
+    "https://s3.amazonaws.com/another/1.jpg",
+    "https://notinaturalist.org/1.jpg",
+    "https://inaturalist.org.example/1",
+)
+NEAR = "file:///photos/inaturalist.org/1.jpg", "", "no", "http://inaturalist.org:port/"  # nobody is asked for them
+
+
+def plan_all(collection: Path, *urls: str, contact: bool = False) -> int:
+    offer_urls(collection, *FREE, *NEAR, *urls)
+    return plan(collection, CONFIG, now=NOW, network=NetworkPolicy(user_agent="t", contact=contact)).pending
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "https://inaturalist-open-data.s3.amazonaws.com/photos/",
+        "https://inaturalist-open-data.s3.us-east-1.amazonaws.com/photos/",
+        "https://s3.amazonaws.com/inaturalist-open-data/photos/",
+        "https://S3.US-EAST-1.AMAZONAWS.COM/inaturalist-open-data/photos/",
+        "HTTPS://static.inaturalist.org/",
+        "http://www.inaturalist.org./",
+        "https://inaturalist.org:443/",
+        "https://inaturalist.org:8443/",
+        "https://inaturalist。org/",
+        "https://somebody@static.inaturalist.org/",
+    ],
+)
+def test_a_plan_with_photos_of_inaturalist_is_refused_without_a_contact(collection: Path, begin: str) -> None:
+    urls = f"{begin}7.png", f"{begin}8.png"
+    with pytest.raises(StopError) as caught:
+        plan_all(collection, *urls)
+    assert "HARVESTMAN_CONTACT=" in caught.value.hint
+    assert caught.value.received.startswith(f"2 of {len(FREE) + 2} addresses, such as {urls[0]}")
+    assert plan_all(collection, contact=True) == len(FREE) + 2
+
+
+def test_other_addresses_need_no_contact(collection: Path) -> None:
+    assert plan_all(collection) == len(FREE)
+
+
+def test_an_address_that_was_refused_in_this_very_plan_is_not_in_its_batches(collection: Path) -> None:
+    offer_urls(collection, "ftp://a.org/x.jpg", "http://a.org/ok")
+    assert planned(plan(collection, CONFIG, now=NOW, retry=("invalid-address",))) == ["http://a.org/ok"]

@@ -20,5 +20,5 @@ def test_a_task_takes_addresses_and_returns_counts(
     [batch] = plan(collection, config, now=NOW).batches
     with disable_run_logger():
         counts = ingest_batch.fn(batch=str(batch), workspace=str(workspace.root), config=config, network=network)
-    assert counts == {"kept": 1, "not-found": 1}
+    assert counts == {"outcomes": {"kept": 1, "not-found": 1}, "received": len(picture(1)) + 0}
     assert read_ledger(collection).height == 2

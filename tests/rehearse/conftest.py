@@ -48,7 +48,7 @@ def set_up(folder: Path, *, per_class: int, recipe: str = RECIPE) -> Rehearsal:
 
 @pytest.fixture(scope="session")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
-    return set_up(tmp_path_factory.mktemp("rehearsal"), per_class=75)
+    return set_up(tmp_path_factory.mktemp("rehearsal"), per_class=120)
 
 
 @pytest.fixture(scope="session")

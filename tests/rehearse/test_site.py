@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import datetime as dt
+import gzip
 import io
 import json
 import socket
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import simplejpeg
 from PIL import Image
+from protego import Protego
 
+from tasks.rehearse.faults import BOMB, FLAT_SIDES
 from tasks.rehearse.plan import LOG, Address, Plan
 from tasks.rehearse.stage import Rehearsal
 
@@ -121,7 +127,7 @@ def test_the_stored_size_is_the_files_bytes_and_smaller_words_are_resized(
 
 def test_a_hosted_picture_is_served_at_its_address(client: httpx.Client, plan: Plan, rehearsal: Rehearsal) -> None:
     hosted = [item for item in of_kind(plan, "photo") if not item.key.startswith("/photos/")]
-    assert {"my%20pictures", "media", "images", "wp-content"} <= {item.path.split("/")[1] for item in hosted}
+    assert {"my%20pictures", "media", "images", "wp-content", "fotos"} == {item.path.split("/")[1] for item in hosted}
     for address in hosted:
         answer = client.get(address.path)
         assert answer.content == (rehearsal.site / address.file).read_bytes()
@@ -179,12 +185,132 @@ def raw(client: httpx.Client, address: Address) -> tuple[bytes, bytes]:
     return head, body
 
 
-def test_a_truncated_jpeg_arrives_whole_and_does_not_decode(client: httpx.Client, plan: Plan) -> None:
-    for address in of_kind(plan, "truncated"):
+@pytest.mark.parametrize("kind", ["truncated", "truncated-90", "truncated-99"])
+def test_a_truncated_jpeg_arrives_whole_and_does_not_decode(client: httpx.Client, plan: Plan, kind: str) -> None:
+    for address in of_kind(plan, kind):
         answer = client.get(address.path)
         assert len(answer.content) == int(answer.headers["content-length"])
         with pytest.raises(OSError, match="truncated"):
             Image.open(io.BytesIO(answer.content)).load()
+
+
+def test_a_jpeg_with_a_hole_loads_and_only_a_strict_decoder_sees_it(client: httpx.Client, plan: Plan) -> None:
+    for address in of_kind(plan, "zeroed"):
+        content = client.get(address.path).content
+        Image.open(io.BytesIO(content)).load()
+        with pytest.raises(ValueError, match="orrupt"):
+            simplejpeg.decode_jpeg(content, "GRAY", min_height=128, min_width=128, strict=True)
+
+
+def test_a_reset_is_one_and_comes_in_the_middle(client: httpx.Client, plan: Plan) -> None:
+    for address in of_kind(plan, "reset"):
+        with client.stream("GET", address.path) as answer:
+            parts = answer.iter_raw()
+            assert len(next(parts)) == int(answer.headers["content-length"]) // 2
+            with pytest.raises(httpx.ReadError, match="reset"):
+                next(parts)
+
+
+def test_wrong_lengths_are_wrong_both_ways(client: httpx.Client, plan: Plan, rehearsal: Rehearsal) -> None:
+    for kind, wrong in (("overstated", lambda size: size + 1000), ("understated", lambda size: size // 2)):
+        for address in of_kind(plan, kind):
+            body = (rehearsal.site / address.file).read_bytes()
+            head, received = raw(client, address)
+            assert f"content-length: {wrong(len(body))}\r\n".encode() in head.lower() + b"\r\n"
+            assert received == body
+
+
+def test_an_encoding_that_nobody_asked_for_holds_a_picture_or_a_bomb(
+    client: httpx.Client, plan: Plan, rehearsal: Rehearsal
+) -> None:
+    for kind in ("gzipped", "gzip-bomb"):
+        for address in of_kind(plan, kind):
+            with client.stream("GET", address.path, headers={"Accept-Encoding": "identity"}) as answer:
+                assert answer.headers["content-encoding"] == "gzip"
+                packed = b"".join(answer.iter_raw())
+            content = gzip.decompress(packed)
+            if kind == "gzipped":
+                assert content == (rehearsal.site / address.file).read_bytes()
+            else:
+                assert len(packed) < 100_000
+                assert len(content) == BOMB > 20_000_000
+
+
+def test_a_small_png_declares_nine_hundred_megapixels(client: httpx.Client, plan: Plan) -> None:
+    for address in of_kind(plan, "pixel-bomb"):
+        content = client.get(address.path).content
+        assert len(content) < 2000
+        with pytest.raises(Image.DecompressionBombError, match="900000000 pixels"):
+            Image.open(io.BytesIO(content))
+
+
+def test_a_placeholder_is_large_and_of_one_colour(client: httpx.Client, plan: Plan) -> None:
+    for address in of_kind(plan, "flat"):
+        with Image.open(io.BytesIO(client.get(address.path).content)) as image:
+            assert image.format == "GIF"
+            assert image.size == FLAT_SIDES
+            assert len(image.convert("RGB").getcolors() or ()) == 1
+
+
+def test_robots_txt_names_exactly_the_disallowed_paths_and_they_would_be_served(
+    client: httpx.Client, plan: Plan
+) -> None:
+    rules = Protego.parse(client.get("/robots.txt").text)
+    refused = [address for address in plan.addresses if not rules.can_fetch(address.path, "harvestman")]
+    assert refused == of_kind(plan, "disallowed")
+    assert {client.get(address.path).status_code for address in refused} == {200}
+
+
+def test_a_tag_forbids_training_on_exactly_the_tagged(client: httpx.Client, plan: Plan) -> None:
+    for address in of_kind(plan, "tagged"):
+        assert client.get(address.path).headers["x-robots-tag"] == "noai, noimageai"
+    assert "x-robots-tag" not in client.get(of_kind(plan, "photo")[0].path).headers
+
+
+def test_a_resumable_picture_is_cut_once_and_goes_on_where_it_is_asked_to(
+    client: httpx.Client, plan: Plan, rehearsal: Rehearsal
+) -> None:
+    address = of_kind(plan, "resumable")[0]
+    body = (rehearsal.site / address.file).read_bytes()
+    if address.key.startswith("/photos/"):
+        body = client.get(f"{address.key}/original.jpg").content if address.path.endswith("/small.jpg") else body
+    half = len(body) // 2
+    with client.stream("GET", address.path) as answer:
+        tag = answer.headers["etag"]
+        assert answer.headers["accept-ranges"] == "bytes"
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+    rest = client.get(address.path, headers={"Range": f"bytes={half}-", "If-Range": tag})
+    assert (rest.status_code, rest.headers["content-range"]) == (206, f"bytes {half}-{len(body) - 1}/{len(body)}")
+    assert rest.content == body[half:]
+    other = client.get(address.path, headers={"Range": f"bytes={half}-", "If-Range": '"another"'})
+    assert (other.status_code, other.content) == (200, body)
+    assert client.get(address.path).content == body
+    assert client.get(address.path, headers={"Range": f"bytes={len(body)}-"}).status_code == 416
+
+
+def test_a_date_to_come_back_at_is_one_or_two_seconds_ahead(client: httpx.Client, plan: Plan) -> None:
+    address = of_kind(plan, "busy-dated")[0]
+    before = dt.datetime.now(dt.UTC)
+    first, second = client.get(address.path), client.get(address.path)
+    assert (first.status_code, second.status_code) == (429, 200)
+    ahead = parsedate_to_datetime(first.headers["retry-after"]) - before
+    assert 0.9 < ahead.total_seconds() <= 2.5
+
+
+def test_the_log_says_what_was_sent_and_which_range_was_asked_for(
+    client: httpx.Client, plan: Plan, rehearsal: Rehearsal
+) -> None:
+    photo, cut = of_kind(plan, "photo")[1], of_kind(plan, "cut-short")[1]
+    size = len(client.get(photo.path, headers={"Range": "bytes=5-"}).content)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(cut.path)
+    client.get("/nowhere")  # so that the line before it is written
+    lines = [json.loads(line) for line in (rehearsal.site / LOG).read_text(encoding="utf-8").splitlines()]
+    last = {line["kind"]: line for line in lines}
+    assert (last["photo"]["sent"], last["photo"]["range"]) == (size, "bytes=5-")
+    assert last["cut-short"]["sent"] == (rehearsal.site / cut.file).stat().st_size // 2
+    assert last["unknown"]["sent"] == 3
 
 
 def test_html_nothing_and_a_pixel_come_under_the_names_of_pictures(client: httpx.Client, plan: Plan) -> None:
@@ -242,4 +368,4 @@ def test_each_request_is_one_line_of_the_log(client: httpx.Client, plan: Plan, r
             ("unknown", 404, "/nowhere"),
         ]
     )
-    assert {"time", "method", "path", "query", "status", "kind"} == set(json.loads(lines[0]))
+    assert {"time", "method", "path", "query", "range", "status", "sent", "kind"} == set(json.loads(lines[0]))

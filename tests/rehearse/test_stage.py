@@ -52,11 +52,16 @@ def test_the_derived_recipe_is_the_original_pointed_at_the_site(small: Rehearsal
     derived = yaml.safe_load(small.recipe.read_text(encoding="utf-8"))
     original = yaml.safe_load(RECIPE)
     assert derived["name"] == "insects-rehearsal"
-    assert derived["ingest"] == original["ingest"]
+    assert derived["ingest"] == original["ingest"] | {"rate": 1000}
     assert derived["classes"]["moths"][0] == original["classes"]["moths"][0]
     recipe = load_recipe(small.recipe)
     for label, place in (("moths", 1), ("beetles", 1), ("bees", 0)):
         assert recipe.classes[label][place].path.is_file()  # type: ignore[union-attr]
+
+
+def test_a_rate_that_the_recipe_states_is_kept(tmp_path: Path) -> None:
+    found = set_up(tmp_path, per_class=1, recipe=RECIPE.replace("{timeout: 2,", "{rate: 3, timeout: 2,"))
+    assert yaml.safe_load(found.recipe.read_text(encoding="utf-8"))["ingest"]["rate"] == 3
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def nearest(mine: tuple[int, int], others: list[tuple[int, int]]) -> tuple[int, 
 
 def test_planted_copies_look_like_one_photo_and_conflicts_like_none(plan: Plan, rehearsal: Rehearsal) -> None:
     good = hashes(rehearsal.site, [address for address in plan.addresses if address.kind in GOOD])
-    for kind in ("recoded", "resized", "copied"):
+    for kind in ("recoded", "resized", "copied", "misnamed"):
         for found in hashes(rehearsal.site, of_kind(plan, kind)):
             coarse, fine = nearest(found, good)
             assert coarse <= 4, kind
@@ -138,12 +138,25 @@ def test_rules_at_the_door_decide_what_is_expected(photos: Path, recipe: dict[st
     lists = [address for address in plan.addresses if not address.key.startswith("/photos/")]
     assert {address.expected for address in lists} == {"licence-refused"}
     kinds = {address.kind for address in plan.addresses}
-    assert not kinds & {"busy-once", "redirected", "private", "loopback"}
+    assert not kinds & {"busy-once", "busy-dated", "resumable", "redirected", "private", "loopback", "metadata"}
     for address in plan.addresses:
         if address.kind == "photo" and address.expected in {"kept", "too-small"}:
             small = min(opened(tmp_path / address.file).size) < 90
             assert (address.expected == "too-small") == small
     assert plan.outcomes()["too-small"] > 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "unmet"),
+    [({"robots_txt": False}, "disallowed"), ({"robots_tag": False}, "tagged"), ({"min_contrast": 0}, "flat"),
+     ({"min_side": 400}, "flat"), ({"max_bytes": "100MB"}, "gzip-bomb")],
+)  # fmt: skip
+def test_what_the_recipe_lets_pass_is_not_planted(
+    photos: Path, recipe: dict[str, Any], tmp_path: Path, rule: dict[str, Any], unmet: str
+) -> None:
+    of_kind(planned(tmp_path / "usual", recipe, photos), unmet)
+    recipe["ingest"] |= rule
+    assert unmet not in {address.kind for address in planned(tmp_path / "other", recipe, photos).addresses}
 
 
 def test_lists_name_the_addresses_of_their_source(plan: Plan, rehearsal: Rehearsal) -> None:
