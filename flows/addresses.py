@@ -1,6 +1,6 @@
 """What became of a recipe's addresses, counted: by outcome, by class, by host; what may be asked again.
 
-Reads candidates and ledger of a collection; writes nothing.
+Reads candidates, ledger and journals of a collection; writes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import polars as pl
 
 from flows.hosts import by_host, most_frequent, most_refusing, slowest
 from tasks.core.tables import KEPT, TRANSIENT, read_candidates, read_ledger
+from tasks.ingest.journal import read_journals
 
 _COLUMNS = ("url", "outcome", "reason", "bytes", "received", "seconds", "fetched_at")
 # The words each rule's reason begins with, by the field of the recipe that switches it off.
@@ -20,9 +21,14 @@ _OPTED_OUT = {"robots_txt": "robots.txt", "robots_tag": "X-Robots-Tag"}
 
 
 def read_addresses(collection: Path) -> pl.DataFrame:
-    """Return one row an address and class, with what the ledger says of it; null where it has not been asked yet."""
+    """Return one row an address and class, with what became of it; null where it has not been asked yet.
+
+    Journals come before the ledger: a batch under way, or left by a killed run, is in no shard yet.
+    """
     offered = read_candidates(collection).select("url", "label")
-    return offered.join(read_ledger(collection, *_COLUMNS), on="url", how="left", maintain_order="left")
+    unsealed = read_journals(collection).select(_COLUMNS).unique("url", keep="last")
+    sealed = read_ledger(collection, *_COLUMNS).join(unsealed, on="url", how="anti")
+    return offered.join(pl.concat([sealed, unsealed]), on="url", how="left", maintain_order="left")
 
 
 def count_addresses(rows: pl.DataFrame, *, retry_after_hours: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from flows import inspection
-from tasks.core.errors import HarvestmanError, ServerUnavailableError, StopError
+from tasks.core.errors import HarvestmanError
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it is called; see the docstring
 
@@ -67,7 +67,9 @@ def main() -> None:
             _stopped()
         raise
     except Exception as error:  # a lost server comes in many types; what is not one is raised again
-        translated = _server_error(error)
+        from flows.guard import server_error
+
+        translated = server_error(error)
         if translated is None:
             raise
         _fail(translated)
@@ -89,24 +91,6 @@ def _tell(error: HarvestmanError) -> None:
     for line in (error.received, error.hint):
         if line:
             err.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _server_error(error: Exception) -> HarvestmanError | None:
-    """Translate what Prefect's client raises when its server is lost in the middle of a run."""
-    import httpx
-
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, HarvestmanError):
-            return seen
-        if isinstance(seen, httpx.TransportError) or type(seen).__name__ == "PrefectHTTPStatusError":
-            return ServerUnavailableError(
-                "The Prefect server was lost.",
-                received=f"{type(seen).__name__}: {seen}",
-                hint="Start it again and repeat the command: what is stored is kept, finished work is not repeated.",
-            )
-        seen = seen.__cause__ or seen.__context__
-    return None
 
 
 @app.command()
@@ -224,24 +208,14 @@ def _whisper(line: str) -> None:
 
 def _settings() -> Any:  # noqa: ANN401 - flows.settings.Settings, imported late
     """Return the settings; servers of this workspace's stack are used where the environment names none."""
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from flows.settings import Settings
+    from flows.settings import read_settings
     from flows.stack import find_stack, stack_environment
 
-    try:
-        stack = find_stack(Settings())
-    except (SettingsError, ValidationError) as error:
-        raise StopError(
-            "A variable of the environment cannot be read.",
-            received=str(error),
-            hint="docs/settings.md lists them; a list is written as JSON, e.g. '[\"localhost:8000\"]'.",
-        ) from error
+    stack = find_stack(read_settings())
     if stack is not None:
         for name, value in stack_environment(stack).items():
             os.environ.setdefault(name, value)
-    return Settings()
+    return read_settings()
 
 
 def _prepare_process(*, verbose: bool) -> None:
@@ -249,6 +223,8 @@ def _prepare_process(*, verbose: bool) -> None:
     _settings()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # Prefect's own 20 seconds are too few for a busy machine's first start, which makes its database.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if verbose:
         os.environ["HARVESTMAN_TRACEBACK"] = "1"
     else:

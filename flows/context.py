@@ -14,7 +14,7 @@ import prefect.runtime
 from pydantic import SecretStr
 
 from flows.recipe import Recipe, load_recipe
-from flows.settings import Settings
+from flows.settings import Settings, read_settings
 from tasks.core.errors import HarvestmanError
 from tasks.core.tables import read_candidates
 from tasks.core.workspace import Workspace
@@ -85,7 +85,7 @@ class Context:
 
 def open_context(recipe: str) -> Context:
     """Read the recipe file and the environment."""
-    return Context(load_recipe(recipe), Path(recipe).resolve(), Settings())
+    return Context(load_recipe(recipe), Path(recipe).resolve(), read_settings())
 
 
 def run_name() -> str:

@@ -16,12 +16,13 @@ from types import FrameType
 import httpx
 import psutil
 
-from tasks.core.errors import ServerUnavailableError
+from tasks.core.errors import HarvestmanError, ServerUnavailableError
 
 LOOK = 2.0  # seconds between two looks
 LOST = 5  # looks in a row without an answer after which the Prefect server counts as lost
 GRACE = 3.0  # seconds a run has to end by itself after Ctrl-C
 INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
+_NOT_STARTED = "connect to ephemeral Prefect API server"  # in what Prefect raises then
 _TEMPORARY = "prefect.server.api.server:create_app"  # in the command line of Prefect's temporary server
 
 
@@ -128,4 +129,26 @@ def _guard_temporary_server(guards: list[subprocess.Popen[bytes]]) -> str | None
                 subprocess.Popen(["/bin/sh", "-c", f"read _; kill {child.pid}"], stdin=subprocess.PIPE)  # noqa: S603 - our own words
             )
             return f"http://127.0.0.1:{words[words.index('--port') + 1]}/api"
+    return None
+
+
+def server_error(error: Exception) -> HarvestmanError | None:
+    """Translate what Prefect's client raises when its server is lost in the middle of a run."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, HarvestmanError):
+            return seen
+        if isinstance(seen, RuntimeError) and _NOT_STARTED in str(seen):
+            return ServerUnavailableError(
+                "Prefect's temporary server did not start in time.",
+                received=str(seen),
+                hint="This machine is busy. Run the same command again, or start servers that stay: harvestman up.",
+            )
+        if isinstance(seen, httpx.TransportError) or type(seen).__name__ == "PrefectHTTPStatusError":
+            return ServerUnavailableError(
+                "The Prefect server was lost.",
+                received=f"{type(seen).__name__}: {seen}",
+                hint="Start it again and repeat the command: what is stored is kept, finished work is not repeated.",
+            )
+        seen = seen.__cause__ or seen.__context__
     return None

@@ -6,23 +6,27 @@ Every variable starts with HARVESTMAN_; PREFECT_API_URL and MLFLOW_TRACKING_URI 
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from tasks.core.network import Apis, Budget, NetworkPolicy
+from tasks.core.endpoints import AllowedHosts, Apis
+from tasks.core.errors import StopError
+from tasks.core.network import Budget, NetworkPolicy
 from tasks.core.workspace import Workspace
 
 VERSION = "0.1.0"
+_PREFIX = "HARVESTMAN_"
 
 
 class Settings(BaseSettings):
     """One frozen record of the environment."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HARVESTMAN_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     workspace: Path = Path("workspace")
     """Folder that holds all that is collected and learnt."""
@@ -31,8 +35,8 @@ class Settings(BaseSettings):
     User-Agent) iNaturalist is not contacted."""
     user_agent: str = ""
     """The whole User-Agent, for those who need another one."""
-    allowed_hosts: tuple[str, ...] = ()
-    """JSON list of host:port pairs that may lie at private addresses."""
+    allowed_hosts: AllowedHosts = ()
+    """JSON list of host:port pairs that may lie at private addresses, e.g. `["localhost:8000"]`."""
     apis: Apis = {}
     """JSON map of an API (inaturalist, inaturalist_photos, gbif, custom_search, serpapi, serper, openverse,
     wikimedia_commons, s3) to its base address, where it is another one."""
@@ -105,6 +109,47 @@ class Settings(BaseSettings):
             "TASKS_AT_ONCE": str(self.tasks_at_once),
             "WEIGHTS_DIR": str(self.weights_dir.resolve()) if self.weights_dir else "",
         }
-        ours = {f"HARVESTMAN_{name}": value for name, value in values.items()}
+        ours = {f"{_PREFIX}{name}": value for name, value in values.items()}
         others = {"KERAS_HOME": str(self.keras_home.expanduser()), "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri}
         return {name: value for name, value in (ours | others).items() if value}
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        StopError: a variable has a value that it cannot have; one line names each of them.
+    """
+    try:
+        return Settings()
+    except (SettingsError, ValidationError) as error:
+        raise _refused(error) from error
+
+
+def _refused(error: SettingsError | ValidationError) -> StopError:
+    faults = [_explain(item) for item in error.errors()] if isinstance(error, ValidationError) else [_unread(error)]
+    count = f"{len(faults)} variables" if len(faults) > 1 else "A variable"
+    return StopError(
+        f"{count} of the environment cannot be read.",
+        received="\n".join(faults),
+        hint="docs/settings.md lists them; a list is written as JSON, e.g. '[\"localhost:8000\"]'.",
+    )
+
+
+def _explain(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    name, *inner = map(str, item["loc"])
+    where = f"{'.'.join(inner)}: " if inner else ""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"  {_variable(name)}: {where}{message} (received {item['input']!r})"
+
+
+def _unread(error: SettingsError) -> str:
+    """Explain a value that is no JSON: what is wrong stands in the cause, and the name of its field in the text."""
+    found = re.search(r'field "(\w+)"', str(error))
+    variable = _variable(found[1]) if found else "one of them"
+    return f"  {variable}: not JSON: {error.__cause__} (received {os.environ.get(variable, '')!r})"
+
+
+def _variable(field: str) -> str:
+    """Return the variable that a field, or its alias, is read from."""
+    return f"{_PREFIX}{field.upper()}" if field in Settings.model_fields else field

@@ -6,6 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StageConfig(BaseModel):
-    """A frozen group of recipe fields. Unknown names are refused; defaults are checked too."""
+    """A frozen group of recipe fields. Unknown names, infinities and NaN are refused; defaults are checked too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )

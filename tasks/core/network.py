@@ -5,17 +5,17 @@ Owns the rules; `tasks.core.transport` enforces them at connect time. Reads and 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import socket
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import AfterValidator, ByteSize, Field
+from pydantic import ByteSize, Field
 
 from tasks.core.config import StageConfig
+from tasks.core.endpoints import APIS, DEFAULT_PORTS, AllowedHosts, Apis
 from tasks.core.errors import BlockedAddressError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -33,7 +33,6 @@ _METADATA = frozenset(
         ipaddress.ip_address("fd00:ec2::254"),
     }
 )
-DEFAULT_PORTS = {"http": 80, "https": 443}
 # bucket.s3.amazonaws.com, bucket.s3.us-east-1.amazonaws.com, s3.dualstack.us-east-1.amazonaws.com/bucket,
 # bucket.s3-accelerate.dualstack.amazonaws.com, s3-fips.dualstack.us-east-1.amazonaws.com/bucket, …
 _S3 = re.compile(r"(?:(?P<bucket>.+)\.)?s3(?:[.-][a-z0-9-]+){0,3}\.amazonaws\.com")
@@ -86,31 +85,6 @@ BUDGETS: dict[str, Budget] = {
     "google-custom-search": Budget(hosts=("www.googleapis.com",), requests=Requests(minute=90, day=9_500)),
 }
 
-APIS: dict[str, str] = {
-    "inaturalist": "https://api.inaturalist.org/v1",
-    "inaturalist_photos": "https://inaturalist-open-data.s3.amazonaws.com/photos",  # of the tables of its open data
-    "gbif": "https://api.gbif.org/v1",
-    "custom_search": "https://www.googleapis.com/customsearch/v1",
-    "serpapi": "https://serpapi.com/search.json",
-    "serper": "https://google.serper.dev/images",
-    "openverse": "https://api.openverse.org/v1",
-    "wikimedia_commons": "https://commons.wikimedia.org/w/api.php",
-    "s3": "https://s3.us-east-1.amazonaws.com",  # what answers for s3:// addresses
-}
-
-
-def _known(apis: dict[str, str]) -> dict[str, str]:
-    for name in apis:
-        if name not in APIS:
-            near = difflib.get_close_matches(name, APIS, n=1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"there is no API {name}: {meant}known are {', '.join(APIS)}")
-    return apis
-
-
-Apis = Annotated[dict[str, str], AfterValidator(_known)]
-"""Base addresses by the names of APIS."""
-
 
 class _Index(NamedTuple):
     """Budgets by each host that they list. Looked up three times a request, and built once."""
@@ -136,7 +110,7 @@ class NetworkPolicy(StageConfig):
     """Sent with every request; names the program and a contact."""
     contact: bool = False
     """Whether `user_agent` tells the owners of sites whom to write to. Without it some hosts are not contacted."""
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: AllowedHosts = ()
     """`host:port` pairs that may lie at a private or loopback address (rehearsals, intranets)."""
     apis: Apis = Field(default_factory=dict)
     """Base addresses of APIs that lie elsewhere than APIS says."""

@@ -6,6 +6,8 @@ eleven times the CPU; over aiohttp 3,000 images cost 0.5 ms of CPU each and 65 c
 
 from __future__ import annotations
 
+import math
+import re
 import socket
 import ssl
 import time
@@ -26,6 +28,7 @@ from tasks.core.hosts import place
 from tasks.core.network import NetworkPolicy, literal, refusal
 
 _SHOWN = 200  # characters of a name that is none
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
 _KEEPALIVE = 30.0  # seconds an idle connection is kept for the next image of the same host
 
 
@@ -161,10 +164,14 @@ class _Answer(aiohttp.ClientResponse):
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds a Retry-After header asks for, in its number or its date form; None when absent."""
+    """Return the seconds a Retry-After header asks for, in its number or its date form; None when absent.
+
+    Parts of a second, which the standard does not know but servers send, count as a whole one.
+    """
     text = response.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():  # "²" is a digit too, and no number
-        return float(text)
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+        return float(math.ceil(seconds)) if seconds < math.inf else seconds  # of 400 digits there is no whole number
     moment = http_date(text)
     return max(0.0, (moment - datetime.fromtimestamp(time.time(), UTC)).total_seconds()) if moment else None
 

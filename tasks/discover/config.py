@@ -125,7 +125,7 @@ class INaturalistSource(ObservationPhotos):
     """Photos taken at the most."""
     spread: Spread = "none"
     """Spread `limit` evenly over taxa or observers; none = the oldest observations first."""
-    refresh_days: float = Field(30, ge=0)
+    refresh_days: float = Field(30, ge=0, le=36_500)
     """Days until everything is asked anew, so that withdrawn photos go; in between only changes are asked."""
 
     @model_validator(mode="after")
@@ -198,7 +198,7 @@ class GbifSource(PlaceAndTime):
     """Pictures of a class taken at the most."""
     spread: Spread = "none"
     """Spread `limit` evenly over taxa or observers; none = in GBIF's order."""
-    refresh_days: float = Field(30, ge=0)
+    refresh_days: float = Field(30, ge=0, le=36_500)
     """Days until everything is asked anew; in between only changes are asked."""
 
 

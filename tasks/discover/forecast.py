@@ -6,22 +6,25 @@ Reads the first page of each source (of a file all of it); writes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
+from tasks.core import local
 from tasks.core.errors import HarvestmanError, TryAgainError
-from tasks.core.network import Budget, NetworkPolicy, bucket_host, default_port
+from tasks.core.hosts import parsed, place
+from tasks.core.network import NetworkPolicy, bucket_host
+from tasks.core.tables import LOCAL_SOURCES
 from tasks.core.waiting import heed, stoppable
 from tasks.discover.config import LabelsConfig
 from tasks.discover.found import Ask, Page, contained
 from tasks.discover.gather import labelled, picked
+from tasks.discover.hours import Site, added, api_hours, longest, photo_hours
 from tasks.discover.queues import queues
 from tasks.discover.sources import SOURCES
 
@@ -30,8 +33,8 @@ _ATTEMPTS = 2
 _BYTES = 250_000  # of a photo of unknown size
 # Mean bytes of iNaturalist's JPEGs by size word: 75, 100, 240, 500, 1024 and 2048 pixels at the longest side.
 _SIZES = {"square": 4_000, "thumb": 5_000, "small": 20_000, "medium": 80_000, "large": 300_000, "original": 1_400_000}
-_DAY = 24  # hours
 _REFUSED = "licence-refused"
+_INVALID = "invalid-address"
 _NO_LOSS = {"rows", "unwrapped"}  # notes of what is not left out
 
 
@@ -47,7 +50,8 @@ class Offer:
     licences: dict[str, int] = field(default_factory=dict)
     """Photos by licence; `unknown` where the source states none."""
     notes: dict[str, int] = field(default_factory=dict)
-    """What is left out, by reason; `licence-refused` also where the recipe's `ingest.licences` refuses it."""
+    """What is left out, by reason; `licence-refused` also where the recipe's `ingest.licences` refuses it,
+    `invalid-address` where it is no address that ingest asks."""
     told: tuple[str, ...] = ()
     """Classes the source itself tells, before they are dropped or merged."""
     bytes: int = 0
@@ -64,7 +68,7 @@ class Offer:
     @property
     def hours(self) -> float:
         """The budgets' share of the time that this source alone would take."""
-        return _longest(self.asking) + _longest(self.fetching)
+        return longest(self.asking) + longest(self.fetching)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ class Forecast:
     @property
     def hours(self) -> float:
         """The budgets' share of the time: sources that share one add up, others are asked meanwhile."""
-        return _longest(_added([offer.asking for offer in self.offers])) + _longest(
-            _added([offer.fetching for offer in self.offers])
+        return longest(added([offer.asking for offer in self.offers])) + longest(
+            added([offer.fetching for offer in self.offers])
         )
 
 
@@ -135,20 +139,20 @@ def _offers(
 
     def walk(queue: list[int]) -> None:
         attempts = _ATTEMPTS
-        for place in queue:
+        for number in queue:
             heed()
-            offer = answer(replace(asks[place], patience=_PATIENCE, attempts=attempts))
+            offer = answer(replace(asks[number], patience=_PATIENCE, attempts=attempts))
             attempts = 1 if any(isinstance(error, TryAgainError) for error in offer.problems) else _ATTEMPTS
-            found[place] = offer
+            found[number] = offer
             if on_offer:
-                on_offer(asks[place], offer)
+                on_offer(asks[number], offer)
 
     waiting = queues(asks)
     with ThreadPoolExecutor(max(len(waiting), 1), thread_name_prefix="check") as pool, stoppable():
         walks = [pool.submit(copy_context().run, walk, queue) for queue in waiting]
         for ended in as_completed(walks):
             ended.result()
-    return tuple(found[place] for place in range(len(asks)))
+    return tuple(found[number] for number in range(len(asks)))
 
 
 def _offer(ask: Ask[Any], *, licences: list[str] | None, offline: bool) -> Offer:
@@ -169,40 +173,56 @@ def _reckoned(ask: Ask[Any], page: Page, licences: list[str] | None) -> Offer:
     more = page.cursor is not None
     factor = _factor(ask, page, whole.height) if more else 1.0
     offered = _counted(ask, whole, factor)
-    frame = _accepted(whole, licences)
-    shares = dict(frame.group_by("label").len().iter_rows())
-    totals = dict(whole.group_by("label").len().iter_rows())
-    # A class whose every photo is refused stays, with none: it is too small, and not unheard of.
-    counts = {name: round(count * shares.get(name, 0) / totals[name]) for name, count in offered.items()}
+    licensed = _accepted(whole, licences)
+    frame, hosts = _asked(licensed, ask.source.source)
+    counts = _share(offered, whole, frame)
     kept = sum(counts.values()) / max(frame.height, 1)
     reasons = {name: round(count * factor) for name, count in sorted(notes.items()) if name not in _NO_LOSS}
-    refused = sum(offered.values()) - sum(counts.values())
+    accepted = sum(_share(offered, whole, licensed).values())
+    unasked = Counter({_REFUSED: sum(offered.values()) - accepted, _INVALID: accepted - sum(counts.values())})
     kinds = (
         frame.group_by(pl.col("licence").fill_null("unknown")).len().sort("len", "licence", descending=[True, False])
     )
-    remote = frame.filter(pl.col("url").str.starts_with("http"))["url"].to_list()
     size = _SIZES.get(getattr(ask.source, "photo_size", ""), _BYTES)
-    expected = round(kept * len(remote) * size)
+    expected = round(kept * hosts.total() * size)
     return Offer(
         ask.source.source,
         images=counts,
         exact=not more,
         licences={name: round(count * kept) for name, count in kinds.iter_rows()},
-        notes={name: count for name, count in (Counter(reasons) + Counter({_REFUSED: refused})).items() if count},
+        notes={name: count for name, count in (Counter(reasons) + unasked).items() if count},
         told=_told(ask, page),
         bytes=expected,
-        asking=_api_hours(ask, factor) if more else {},
-        fetching=_photo_hours(ask.network, remote, expected),
-        problems=_unnamed(ask.network, remote),
+        asking=api_hours(ask, factor) if more else {},
+        fetching=photo_hours(ask.network, hosts, expected),
+        problems=_unnamed(ask.network, hosts),
     )
 
 
-def _unnamed(network: NetworkPolicy, urls: list[str]) -> tuple[HarvestmanError, ...]:
+def _share(offered: dict[str, int], whole: pl.DataFrame, part: pl.DataFrame) -> dict[str, int]:
+    """Return what is offered of each class if a part of the candidates counts, and no other.
+
+    A class of which none counts stays, with none: it is too small, and not unheard of.
+    """
+    shares = dict(part.group_by("label").len().iter_rows())
+    totals = dict(whole.group_by("label").len().iter_rows())
+    return {name: round(count * shares.get(name, 0) / totals[name]) for name, count in offered.items()}
+
+
+def _asked(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, Counter[Site]]:
+    """Return the candidates that ingest can ask, and how many of them are at which site of the network."""
+    own = pl.col("url").str.starts_with(local.SCHEME) & pl.lit(source in LOCAL_SOURCES)
+    sites = {url: _site(url) for url in frame.filter(~own)["url"].unique(maintain_order=True)}
+    fit = pl.Series([url for url, site in sites.items() if site], dtype=pl.String)
+    asked = frame.filter(own | pl.col("url").is_in(fit.implode()))
+    return asked, Counter(site for url in asked["url"] if (site := sites.get(url)))
+
+
+def _unnamed(network: NetworkPolicy, hosts: Iterable[Site]) -> tuple[HarvestmanError, ...]:
     """Return the problem of photos at a host that is not contacted without a contact."""
-    for url in urls:
-        parts = urlsplit(url)
+    for host, _ in hosts:
         try:
-            network.check_contact(parts.hostname or "", parts.path)
+            network.check_contact(host)
         except HarvestmanError as error:
             return (error,)
     return ()
@@ -242,44 +262,10 @@ def _factor(ask: Ask[Any], page: Page, found: int) -> float:
     return min(factor, most) * queries
 
 
-def _photo_hours(network: NetworkPolicy, urls: list[str], expected: int) -> dict[str, float]:
-    """Return the hours that byte budgets make of `expected` bytes from the hosts of `urls`, by budget."""
-    hosts = Counter(_host(url) for url in urls)
-    shares: Counter[str] = Counter()
-    budgets: dict[str, Budget] = {}
-    for (host, port), count in hosts.items():
-        if found := network.budget(host, port):
-            name, budgets[name] = found
-            shares[name] += count
-    hours: dict[str, float] = {}
-    for name, count in shares.items():
-        limits = ((budgets[name].bytes.hour, 1), (budgets[name].bytes.day, _DAY))
-        share = expected * count / len(urls)
-        hours[name] = max([0.0, *(share / amount * window for amount, window in limits if amount)])
-    return hours
-
-
-def _host(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return bucket_host(parts.hostname or "", parts.path), parts.port or default_port(parts.scheme)
-
-
-def _api_hours(ask: Ask[Any], pages: float) -> dict[str, float]:
-    """Return the hours that the budget of a source's API makes of `pages` requests, by budget."""
-    if ask.api is None:
-        return {}
-    parts = urlsplit(ask.network.api(ask.api))
-    found = ask.network.budget(parts.hostname or "", parts.port or default_port(parts.scheme), parts.path)
-    if found is None:
-        return {}
-    limits = found[1].requests
-    windows = ((limits.second, 1 / 3600), (limits.minute, 1 / 60), (limits.hour, 1), (limits.day, _DAY))
-    return {found[0]: max([0.0, *(pages / amount * window for amount, window in windows if amount)])}
-
-
-def _longest(hours: Mapping[str, float]) -> float:
-    return max(hours.values(), default=0.0)
-
-
-def _added(hours: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(one.get(name, 0.0) for one in hours) for name in {name for one in hours for name in one}}
+def _site(url: str) -> Site | None:
+    """Return the host, or the bucket, and the port of an address; None where ingest would not ask it."""
+    address = parsed(url)
+    if isinstance(address, str):
+        return None
+    host, port = place(address)
+    return bucket_host(host, address.path), port

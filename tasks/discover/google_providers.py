@@ -12,8 +12,9 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
 from pydantic.alias_generators import to_camel
 
+from tasks.core.endpoints import APIS
 from tasks.core.errors import SourceError
-from tasks.core.network import APIS, NetworkPolicy
+from tasks.core.network import NetworkPolicy
 from tasks.discover.api import Api, Query, hidden
 from tasks.discover.licences import accepted
 from tasks.discover.searches import GoogleSource

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.core.network import APIS, default_port
+from tasks.core.endpoints import APIS
+from tasks.core.network import default_port
 from tasks.discover.found import Ask
 
 FILES = 4  # sources that are files read at once

@@ -18,7 +18,7 @@ class SearchSource(SourceConfig):
     """What is searched; several queries are asked one after the other."""
     limit: int = Field(200, ge=1, le=10_000)
     """Pictures of each query taken at the most, each time it is asked."""
-    refresh_days: float = Field(7, ge=0)
+    refresh_days: float = Field(7, ge=0, le=36_500)
     """Days until the queries are asked again; 0 = at every run."""
 
     @property

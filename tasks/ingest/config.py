@@ -51,5 +51,5 @@ class IngestConfig(StageConfig):
     """Redirects followed."""
     batch_size: int = Field(256, ge=1, le=5000)
     """Addresses in one Prefect task."""
-    retry_after_hours: float = Field(24.0, ge=0)
+    retry_after_hours: float = Field(24.0, ge=0, le=876_000)
     """Hours after which a run asks again for addresses whose failure may have been passing."""

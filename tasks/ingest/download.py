@@ -20,7 +20,7 @@ from tasks.ingest.body import Body, Fetched, Slot
 from tasks.ingest.content_encoding import ENCODINGS, PLAIN, Inflater
 from tasks.ingest.robots import AGENT, opted_out
 
-_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,18})-[0-9]+/(?P<total>[0-9]{1,18}|\*)", re.IGNORECASE)
+_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,18})-(?P<last>[0-9]{1,18})/(?P<total>[0-9]{1,18}|\*)", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 _PART = 206
 _NO_SUCH_RANGE = 416
@@ -83,7 +83,7 @@ class Download:
     def judged(self, result: Fetched) -> Fetched:
         """Return `result`, or what it means where only the rest was asked for."""
         if self._rest and result.http_status == _NO_SUCH_RANGE:
-            return self._lost("HTTP 416", _NO_SUCH_RANGE)
+            return self._lost("the rest of the body is not to be had: HTTP 416", _NO_SUCH_RANGE)
         return result
 
     async def read(self, answer: httpx.Response) -> Fetched:
@@ -93,7 +93,8 @@ class Download:
             WorkspaceError: the body cannot be written (disk full, no permission).
         """
         headers, status = answer.headers, answer.status_code
-        if status != _PART:
+        rest = status == _PART and self._rest
+        if not rest:
             self.etag, self.last_modified = headers.get("ETag"), headers.get("Last-Modified")
         if self._obey_tag and (tag := opted_out(headers, AGENT)):
             return Fetched("opted-out", tag, status)
@@ -103,13 +104,14 @@ class Download:
             return Fetched("not-an-image", reason, status)
         length = headers.get("Content-Length", "")
         announced = int(length) if _LENGTH.fullmatch(length) else None
-        if status == _PART:
+        if rest:
             total, reason = self._continued(headers)
-            if reason or encoding not in PLAIN:
-                return self._lost(reason or f"it is sent as {encoding}", status)
         else:
+            total, reason = announced, _piece(answer)
+        if reason:
+            return self._lost(f"the rest of the body is not to be had: {reason}" if rest else reason, status)
+        if not rest:
             self.forget()
-            total = announced
         whole = max(total or 0, self.body.size + (announced or 0))
         if whole > self._limit:
             return Fetched("too-large", f"{whole:,} bytes announced, {self._limit:,} allowed", status)
@@ -120,6 +122,9 @@ class Download:
 
     def _continued(self, headers: httpx.Headers) -> tuple[int | None, str]:
         """Return the bytes of the whole, where a 206 says them, and why it is not what was asked for, if so."""
+        encoding = headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in PLAIN:
+            return None, f"it is sent as {encoding}"
         told = headers.get("Content-Range", "")
         found = _RANGE.fullmatch(told.strip())
         if found is None or int(found["first"]) != self.body.size:
@@ -170,9 +175,22 @@ class Download:
         return Fetched(KEPT, None, answer.status_code)
 
     def _lost(self, why: str, status: int) -> Fetched:
-        """Drop what has come, as the rest of it is not to be had."""
+        """Drop what has come, as the whole of it is not to be had so."""
         self.forget()
-        return Fetched("incomplete", f"the rest of the body is not to be had: {why}", status)
+        return Fetched("incomplete", why, status)
+
+
+def _piece(answer: httpx.Response) -> str:
+    """Say what is wrong with an answer to a request for all: a 206 that is not of all of it; "" where nothing is."""
+    told = answer.headers.get("Content-Range", "")
+    found = _RANGE.fullmatch(told.strip())
+    if answer.status_code != _PART or (found and not int(found["first"]) and _ends(found)):
+        return ""
+    return f"all of it was asked for, sent is {told or 'a part without a place'}"
+
+
+def _ends(found: re.Match[str]) -> bool:
+    return found["total"] != "*" and int(found["last"]) + 1 == int(found["total"])
 
 
 def _strong(headers: httpx.Headers) -> str | None:

@@ -117,6 +117,15 @@ def seal(journal: Journal) -> Path | None:
     return write_table(ledger_frame(rows), journal.path.with_name(name))
 
 
+def read_journals(collection: Path) -> pl.DataFrame:
+    """Return what the journals of a collection say: of batches under way, and of those a killed run has left."""
+    rows: list[Row] = []
+    for path in sorted((collection / "ledger").glob(f"*{SUFFIX}")):
+        with suppress(FileNotFoundError):  # sealed meanwhile
+            rows += _rows(path.read_bytes())
+    return ledger_frame(rows)
+
+
 def ledger_frame(rows: list[Row]) -> pl.DataFrame:
     """Return `rows` as a table of the ledger's schema."""
     return pl.DataFrame([{name: row.get(name) for name in LEDGER} for row in rows], schema=LEDGER)

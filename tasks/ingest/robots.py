@@ -26,11 +26,31 @@ _OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUE = ("unavailable_after", "max-")  # how the names of directives begin that are followed by a colon
 _NAME = re.compile(r"[a-z0-9_./*-]+")  # of a program; the hour of a date of unavailable_after is none
 _SHOWN = 200  # characters of a header
+_USER_AGENT = re.compile(r"user[-\s]*agent(?:\s*:|\s|$)\s*(.*)", re.IGNORECASE)  # every spelling that Protego takes
+_EVERYBODY = re.compile(r"\*+(?![*\w.-])")
+_PRODUCT = re.compile(r"[\w.-]*")  # what follows is a version or a remark
+_OURS, _OTHERS = "ours", "others"  # neither is the beginning of the other; longer than "*", which Protego ranks by
 
 
 @lru_cache(maxsize=256)
-def _parsed(text: str) -> Protego:
-    return Protego.parse(text)
+def _parsed(text: str, agent: str) -> Protego:
+    """Parse the rules, to be asked for `_OURS`.
+
+    Protego takes a group for ours whose name our name begins with; names are to be compared whole and without a
+    version (RFC 9309, 2.2.1), so it only gets to see names that say whose the group is.
+    """
+    return Protego.parse("\n".join(_renamed(line, agent.lower()) for line in text.splitlines()))
+
+
+def _renamed(line: str, agent: str) -> str:
+    found = _USER_AGENT.match(line.partition("#")[0].strip())
+    if not found:
+        return line
+    name = found[1].lower()
+    if _EVERYBODY.match(name):
+        return "User-agent: *"
+    product = _PRODUCT.match(name)
+    return f"User-agent: {_OURS if product and product[0] == agent else _OTHERS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +71,7 @@ class Rules:
             agent: our name in it, without a version.
         """
         text = text.lstrip("\ufeff")[:_LARGEST].encode("utf-8", "replace").decode()  # Protego raises on lone surrogates
-        _parsed(text)  # here, as it takes 0.3 s for the largest and may be called in a thread
+        _parsed(text, agent)  # here, as it takes 0.3 s for the largest and may be called in a thread
         return cls(text, agent)
 
     @classmethod
@@ -62,14 +82,14 @@ class Rules:
     @property
     def delay(self) -> float | None:
         """Seconds that its Crawl-delay or Request-rate wants between two requests; None = it says nothing."""
-        parsed = _parsed(self.text)
-        rate = parsed.request_rate(self.agent)
-        asked = parsed.crawl_delay(self.agent), rate and min(rate.seconds, _FOREVER) / rate.requests
+        parsed = _parsed(self.text, self.agent)
+        rate = parsed.request_rate(_OURS)
+        asked = parsed.crawl_delay(_OURS), rate and min(rate.seconds, _FOREVER) / rate.requests
         return max((delay for delay in asked if delay is not None), default=None)
 
     def allows(self, url: str) -> bool:
         """Return whether the address may be asked for."""
-        return bool(_parsed(self.text).can_fetch(url, self.agent))
+        return bool(_parsed(self.text, self.agent).can_fetch(url, _OURS))
 
 
 @dataclass(eq=False, slots=True)

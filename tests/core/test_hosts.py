@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.core.hosts import place, site, sites
+from tasks.core.hosts import invalid, place, site, sites
 
 
 def site_of(url: str) -> str | None:
@@ -25,6 +25,7 @@ def site_of(url: str) -> str | None:
         ("http://a.org:0080?x", "a.org"),
         ("http://a.org:443/x", "a.org"),
         ("http://a.org:/x", "a.org"),
+        ("http://a.org:00/x", "a.org:0"),
         ("http://a.org./x", "a.org"),
         ("http://a.org.:08080/x", "a.org:8080"),
         ("http://127.0.0.1:8000/x", "127.0.0.1:8000"),
@@ -77,3 +78,14 @@ def test_each_address_keeps_its_place_and_null_stays_null() -> None:
     named = ["b.org", None, "a.org", None, "b.org", "xn--tda.org"]
     assert sites(pl.Series("url", urls)).to_list() == named
     assert sites(pl.Series("url", [], dtype=pl.String)).to_list() == []
+
+
+@pytest.mark.parametrize("port", ["0", "00", "65536", "99999", "0070000", "9" * 5000])
+@pytest.mark.parametrize("host", ["a.org", "127.0.0.1", "[::1]"])
+def test_a_port_that_there_is_not_makes_no_address(host: str, port: str) -> None:
+    assert "port" in (invalid(f"http://{host}:{port}/x.jpg") or "")
+
+
+@pytest.mark.parametrize("port", ["", ":", ":1", ":080", ":80", ":65535", ":0065535"])
+def test_every_port_that_there_is_makes_one(port: str) -> None:
+    assert invalid(f"http://a.org{port}/x.jpg") is None

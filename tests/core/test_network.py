@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tasks.core.endpoints import APIS
 from tasks.core.errors import BlockedAddressError
-from tasks.core.network import APIS, BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal, wants_contact
+from tasks.core.network import BUDGETS, Budget, NetworkPolicy, Requests, literal, refusal, wants_contact
 
 FORBIDDEN = [
     "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -150,3 +151,13 @@ def test_inaturalist_is_contacted_only_by_who_says_who_they_are(host: str, path:
         assert "HARVESTMAN_CONTACT=" in caught.value.hint
     else:
         NetworkPolicy(user_agent="t").check_contact(host, path)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["foo", "", ":80", "foo:", "foo:0", "foo:65536", "foo:080", "foo:http", "http://foo:80", "foo:80/", "foo.:80",
+     "::1", "[::1]", "[foo]:80", "foo :80", "foo:80 "],
+)  # fmt: skip
+def test_an_exemption_that_would_never_count_is_refused(pair: str) -> None:
+    with pytest.raises(ValidationError, match="no host:port pair; expected is one such as localhost:8000"):
+        NetworkPolicy(user_agent="t", allowed_hosts=("localhost:8000", pair))

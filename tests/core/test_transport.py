@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,17 @@ def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:
     assert retry_after(httpx.Response(429)) is None
 
 
-@pytest.mark.parametrize("text", ["²", "-5", "soon", "Mon, 01 Jan 99999 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("1.5", 2), ("0.001", 1), ("2.0", 2), ("3.", 3), ("9" * 400, math.inf), ("9" * 400 + ".5", math.inf)],
+)
+def test_a_retry_after_of_parts_of_a_second_is_taken_up(text: str, seconds: float) -> None:
+    assert retry_after(httpx.Response(429, headers={"Retry-After": text})) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["²", "1.²", "1.5.2", ".", "inf", "nan", "1e3", "-5", "-1.5", "soon", "Mon, 01 Jan 99999 00:00:00 GMT"]
+)
 def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
     assert retry_after(httpx.Response(429, headers=[(b"Retry-After", text.encode("latin-1"))])) is None
 

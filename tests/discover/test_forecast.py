@@ -130,3 +130,19 @@ def test_the_classes_told_are_those_before_any_is_merged(tmp_path: Path) -> None
     assert offer.told == ("bream", "breme", "carp")
     assert offer.images == {"fish": 4}
     assert offer.notes == {"label-dropped": 1, "without-label": 1}
+
+
+def test_what_is_no_address_is_counted_apart_and_breaks_nothing(tmp_path: Path) -> None:
+    bad = ["http://127.0.0.1:99999/x.jpg", "http://e.org:0/x.jpg", "http://[::1/x.jpg", "ftp://e.org/x.jpg",
+           "file://e.org/x.jpg", "http://xn--zzzz.org/x.jpg"]  # fmt: skip
+    odd = ["http://me[@e.org/x.jpg", "HTTP://E.ORG:8080/x.jpg"]  # the first is one that urllib does not read
+    (tmp_path / "a.txt").write_text("\n".join(["https://e.org/1.jpg", *odd, *bad]))
+    source = UrlListSource(source="url_list", path=tmp_path / "a.txt")
+    (offer,) = forecast([ask(source, openverse, NetworkPolicy(user_agent="t"))], labels=LabelsConfig()).offers
+    assert offer.images == {"bear": 3}
+    assert offer.notes == {"invalid-address": len(bad)}
+    assert offer.bytes == 3 * 250_000
+    assert not offer.problems
+    refused = forecast([ask(source, openverse, NetworkPolicy(user_agent="t"))], labels=LabelsConfig(), licences=["cc0"])
+    assert refused.offers[0].notes["licence-refused"] == 3 + len(bad)
+    assert "invalid-address" not in refused.offers[0].notes

@@ -101,6 +101,19 @@ def test_check_names_every_problem_at_once(desk: Desk, closed: str) -> None:
     assert len(found["problems"]) == 3
 
 
+def test_check_counts_what_is_no_address(desk: Desk) -> None:
+    with (desk.folder / "a.txt").open("a") as lines:
+        lines.write("http://127.0.0.1:99999/x.jpg\n")
+    text = desk("check", "two.yaml")
+    assert "1 invalid-address" in " ".join(text.split())
+
+
+def test_a_variable_that_cannot_be_read_is_one_line(desk: Desk) -> None:
+    text = desk("check", "two.yaml", code=1, HARVESTMAN_TASKS_AT_ONCE="0")
+    assert "HARVESTMAN_TASKS_AT_ONCE: Input should be greater than or equal to 1 (received '0')" in text
+    assert "errors.pydantic.dev" not in text
+
+
 def test_check_says_when_all_is_well(desk: Desk) -> None:
     assert "ready to run" in desk("check", "two.yaml")
 

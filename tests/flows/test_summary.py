@@ -22,6 +22,7 @@ from tasks.core.files import write_json
 from tasks.core.tables import CANDIDATES, LEDGER, OUTCOMES, conform, write_table
 from tasks.core.workspace import Workspace
 from tasks.ingest.config import IngestConfig
+from tasks.ingest.journal import journal_path, open_journal
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "ingest.md").read_text(encoding="utf-8")
 DAY = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -267,3 +268,15 @@ def test_the_page_tells_every_key_of_the_json(birds: Birds) -> None:
     for key, holds in inner.items():
         words = set(re.findall(r"`(\w+)`", told[key]))
         assert [name for name in holds if name not in words] == [], key
+
+
+def test_what_a_killed_run_left_in_its_journals_counts_too_and_before_the_ledger(birds: Birds) -> None:
+    birds.both({"url": "http://a.org/1", "outcome": "timeout"}, {"url": "http://a.org/2", "outcome": "kept"})
+    birds.offer({"url": "http://a.org/3"}, {"url": "http://a.org/4"})
+    with open_journal(journal_path(birds.collection, "b")) as journal:
+        for number in (1, 3):
+            row = {"url": f"http://a.org/{number}", "label": "wren", "outcome": "kept", "fetched_at": DAY}
+            journal.append(row)
+        found = birds.summary()  # while the batch is under way
+    assert (found["outcomes"], found["pending"]) == ({"kept": 3}, 1)
+    assert birds.summary()["outcomes"] == {"kept": 3}

@@ -208,7 +208,7 @@ def test_an_answer_that_is_no_image_has_no_body(call: Caller, site: Site) -> Non
 @pytest.mark.parametrize(
     "url",
     ["", "photo.jpg", "//host/x", "data:image/png;base64,AA==", "file:///etc/passwd", "ftp://h/x", "http://",
-     "http:///x", "http://h:x/"],
+     "http:///x", "http://h:x/", "http://127.0.0.1:0/x", "http://127.0.0.1:99999/x"],
 )  # fmt: skip
 def test_what_is_no_address_of_the_web_is_never_asked(call: Caller, url: str) -> None:
     assert call(url).story == ("invalid-address", 0)
@@ -368,6 +368,30 @@ def test_a_piece_that_nobody_asked_for_is_not_taken_for_the_whole(call: Caller, 
     middle = site.add("/middle", part(1_000, 2_000))
     first = site.add("/first", part(0, 2_000))
     assert [got.story for got in call.all(middle, first, attempts=1)] == [("incomplete", 1), ("incomplete", 1)]
+
+
+@pytest.mark.parametrize(
+    "place", ["bytes 0-9/100", "bytes 0-9/*", "bytes 90-99/100", "bytes 0-99/*", "", "bytes */100"]
+)
+def test_a_part_that_nobody_asked_for_is_incomplete_whatever_came(call: Caller, site: Site, place: str) -> None:
+    body = PHOTO[:100]
+    url = site.add("/part", answer(body, 206, Content_Range=place))
+    got = call(url, attempts=2)
+    assert (got.story, got.content) == (("incomplete", 2), None)
+    assert "all of it was asked for" in (got.fetched.reason or "")
+    assert not any("range" in headers for headers in site.headers)
+
+
+def test_a_part_that_nobody_asked_for_and_that_is_all_is_kept(call: Caller, site: Site) -> None:
+    got = call(site.add("/all", part(0)))
+    assert (got.story, got.content, got.fetched.etag) == (("kept", 1), PHOTO, ETAG)
+
+
+@pytest.mark.parametrize("port", [0, 99_999])
+def test_a_redirect_to_a_port_that_there_is_not_is_an_invalid_address(call: Caller, site: Site, port: int) -> None:
+    got = call(site.add("/moved", answer(status=302, Location=f"http://127.0.0.1:{port}/x")))
+    assert got.story == ("invalid-address", 1)
+    assert "port" in (got.fetched.reason or "")
 
 
 def test_no_more_than_64_bodies_wait_for_their_rest(call: Caller, site: Site) -> None:

@@ -42,6 +42,89 @@ def test_robots_txt_says_what_may_be_asked_for(text: str, path: str, allowed: bo
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "User-agent: harvestman",
+        "User-agent: HARVESTMAN",
+        "User-agent: Harvestman/2.0",
+        "User-agent: harvestman /2.0",
+        "User-agent: Harvestman 2.0 (+https://example.org)",
+        "User-agent: harvestman*",
+        "User-agent: harvestman # that one",
+        "User-agent:harvestman/",
+        "  user-agent  :  harvestman  ",
+        "Useragent: harvestman/2.0",
+        "User agent: harvestman/2.0",
+        "User-agent harvestman/2.0",
+        "User agent harvestman/2.0",
+    ],
+)
+def test_a_group_is_ours_whatever_version_it_names(line: str) -> None:
+    assert not rules(f"User-agent: *\nDisallow:\n\n{line}\nDisallow: /").allows(f"{SITE}/a.jpg")
+    assert rules(f"{line}\nDisallow: /raw/\n\nUser-agent: *\nDisallow: /").allows(f"{SITE}/a.jpg")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(AGENT[:length] for length in range(1, len(AGENT))),  # Protego alone takes each of these for us
+        "harvest*",
+        "harvest/2.0",
+        "harvestman2",
+        "harvestman-image",
+        "harvestman_image",
+        "harvestman.example",
+        "harvestmän",
+        "my-harvestman",
+        "gptbot/1.0 harvestman/1.0",
+        "Mozilla/5.0 (compatible; harvestman/1.0)",
+        "/harvestman",
+        "*harvestman",
+        "**harvest",
+        "ours",
+        "others",
+        "#harvestman",
+        "",
+    ],
+)
+def test_a_group_of_somebody_else_says_nothing_to_us(name: str) -> None:
+    assert rules(f"User-agent: {name}\nDisallow: /").allows(f"{SITE}/a.jpg")
+    assert not rules(f"User-agent: {name}\nAllow: /\n\nUser-agent: *\nDisallow: /").allows(f"{SITE}/a.jpg")
+    assert not rules(f"User-agent: *\nDisallow: /\n\nUser-agent: {name}\nAllow: /").allows(f"{SITE}/a.jpg")
+
+
+@pytest.mark.parametrize("everybody", ["*", "**", "* # all", "*/1.0"])
+def test_everybody_is_us_too_until_we_are_named(everybody: str) -> None:
+    assert not rules(f"User-agent: {everybody}\nDisallow: /").allows(f"{SITE}/a.jpg")
+    assert rules(f"User-agent: {everybody}\nDisallow: /\n\nUser-agent: harvestman").allows(f"{SITE}/a.jpg")
+    assert rules(f"User-agent: harvestman\nDisallow:\n\nUser-agent: {everybody}\nDisallow: /").allows(f"{SITE}/a.jpg")
+
+
+_CASES = st.lists(st.booleans(), min_size=len(AGENT), max_size=len(AGENT)).map(
+    lambda upper: "".join(c.upper() if up else c for c, up in zip(AGENT, upper, strict=True))
+)
+_OURS = st.builds(str.__add__, _CASES, st.sampled_from(["", "/2.0", "/", " 1", "*"]))
+_FOREIGN = st.text("harvestmn-_.2", min_size=1, max_size=14).filter(lambda name: name != AGENT)
+_NAMES = _OURS.map(lambda name: ("ours", name)) | _FOREIGN.map(lambda name: ("else", name)) | st.just(("all", "*"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(_NAMES, min_size=1, max_size=3), min_size=1, max_size=5))
+def test_groups_of_ours_are_merged_and_those_of_everybody_count_where_there_is_none(
+    groups: list[list[tuple[str, str]]],
+) -> None:
+    text = "\n".join(
+        "".join(f"User-agent: {name}\n" for _, name in group) + f"Disallow: /{number}/\n"
+        for number, group in enumerate(groups)
+    )
+    owners = [{owner for owner, _ in group} for group in groups]
+    counts = "ours" if any("ours" in owner for owner in owners) else "all"
+    found = rules(text)
+    allowed = [found.allows(f"{SITE}/{number}/a.jpg") for number in range(len(groups))]
+    assert allowed == [counts not in owner for owner in owners]
+
+
+@pytest.mark.parametrize(
     ("text", "delay"),
     [
         ("User-agent: *\nDisallow:", None),
@@ -53,6 +136,12 @@ def test_robots_txt_says_what_may_be_asked_for(text: str, path: str, allowed: bo
         ("User-agent: *\nCrawl-delay: soon", None),
         ("User-agent: *\nCrawl-delay: -3", None),
         ("User-agent: *\nCrawl-delay: nan", None),
+        ("User-agent: *\nCrawl-delay: inf", None),
+        ("User-agent: *\nCrawl-delay: Infinity", None),
+        ("User-agent: *\nCrawl-delay: 1e999", None),
+        ("User-agent: *\nCrawl-delay: 2\nCrawl-delay: inf", 2),
+        ("User-agent: Harvestman/2.0\nCrawl-delay: 2", 2),
+        ("User-agent: harvest\nCrawl-delay: 1\n\nUser-agent: *\nCrawl-delay: 9", 9),
         ("User-agent: *\nRequest-rate: 0/0", None),
     ],
 )

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from flows.recipe import load_recipe
+from tasks.core.endpoints import APIS
 from tasks.core.errors import BusyError, DataError, RecipeError, SourceError
 from tasks.core.files import locked
-from tasks.core.network import APIS
 from tasks.rehearse.plan import LOG, PLAN, PORT, load
 from tasks.rehearse.site import main
 from tasks.rehearse.stage import Rehearsal, rehearse, serving
