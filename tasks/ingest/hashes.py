@@ -44,7 +44,9 @@ def perceptual_hashes(gray: Pixels) -> tuple[int, bytes]:
     height, width = pixels.shape
     above, beside = _frequencies(height), _frequencies(width)
     step = max(1, _ONE_THREAD // (_ROWS * height))
-    half = np.hstack([above @ pixels[:, start : start + step] for start in range(0, width, step)])
+    half = np.empty((_ROWS, width))
+    for start in range(0, width, step):
+        np.matmul(above, pixels[:, start : start + step], out=half[:, start : start + step])
     first, second = (_bits(half[rows] @ beside[rows].T) for rows in (slice(_SIZES[0]), slice(_SIZES[0], _ROWS)))
     return int.from_bytes(first), second
 

@@ -18,7 +18,7 @@ import simplejpeg
 from PIL import Image, ImageSequence
 
 from tasks.core.errors import ImageRefusedError
-from tasks.ingest.hashes import METHOD, perceptual_hashes
+from tasks.ingest.hashes import METHOD, Pixels, perceptual_hashes
 from tasks.ingest.inspectors import inspectors
 from tasks.ingest.pixels import Gray, orientation, reduced, to_gray, upright, upright_size
 from tasks.ingest.sniff import sniff
@@ -28,6 +28,7 @@ Content = Bytes | Path
 
 HASH_SIDE = 128  # pixels; decoding no smaller than this changes a phash by 4 bits at the most (p99: 2)
 LONG_SIDE = 8192  # pixels; drawn-out images, whose short side allows no factor, would be kept whole beyond
+_SMALL = 1 << 20  # pixels of a reduced image, of which a copy as floats is worth its 8 MB
 MAX_FRAMES = 256  # decoded of one image; 20 MB of GIF can hold a million frames of one pixel
 VERSIONS = " ".join(
     [*(f"{name}={importlib.metadata.version(name)}" for name in ("pillow", "simplejpeg")), f"hashes={METHOD}"]
@@ -108,19 +109,24 @@ def inspect(data: Content, *, min_side: int, max_pixels: int, min_contrast: floa
     gray = decoded.gray
     if decoded.turn != 1:
         gray = np.asarray(upright(Image.fromarray(gray), decoded.turn))
-    contrast = _contrast(gray)
+    pixels = gray.astype(np.float64) if gray.size <= _SMALL else gray  # once, for both that follow
+    contrast = _contrast(pixels)
     if contrast < min_contrast:
         raise ImageRefusedError("flat", f"a contrast of {contrast:.2f}, at least {min_contrast:g} is asked for")
     width, height = upright_size((decoded.width, decoded.height), decoded.turn)
-    phash, verify_hash = perceptual_hashes(gray)
+    phash, verify_hash = perceptual_hashes(pixels)
     return Inspected(image_format, width, height, contrast, phash, verify_hash)
 
 
-def _contrast(gray: Gray) -> float:
+def _contrast(pixels: Pixels) -> float:
     """Return the standard deviation: of whole numbers, so both sums are exact, in any order and on any machine."""
-    counts, levels = np.array(Image.fromarray(gray).histogram()), np.arange(256)
-    total, squares = int(counts @ levels), int(counts @ levels**2)
-    return math.sqrt(gray.size * squares - total * total) / gray.size
+    if pixels.dtype == np.float64:
+        total, squares = int(pixels.sum()), int(np.einsum("ij,ij->", pixels, pixels))
+    else:  # eight times the memory would be too much
+        counts, levels = np.array(Image.fromarray(pixels).histogram()), np.arange(256)
+        total, squares = int(counts @ levels), int(counts @ levels**2)
+    size = int(pixels.size)
+    return math.sqrt(size * squares - total * total) / size
 
 
 def _jpeg(content: Bytes, limits: _Limits) -> _Decoded:
