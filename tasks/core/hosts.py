@@ -60,6 +60,11 @@ def place(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii").lower().rstrip("."), port
 
 
+def origin(url: httpx.URL) -> tuple[str, str, int]:
+    """Return the scheme, the host (as `place` does) and the port of an address."""
+    return url.scheme, *place(url)
+
+
 def site(host: str, port: int) -> str:
     """Return the name of a site: the host, and its port unless that is http's or https's own.
 

@@ -80,7 +80,7 @@ class Door:
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
-        except BaseException as error:
+        except BaseException as error:  # of a thread: handed to the one who waits for the door to open, or raised again
             if self._ready.done():
                 raise
             self._ready.set_exception(error)

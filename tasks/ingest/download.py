@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import httpx
 
 from tasks.core.errors import ImageRefusedError
+from tasks.core.hosts import origin
 from tasks.core.tables import KEPT
 from tasks.core.transport import http_date
-from tasks.ingest.address import origin
 from tasks.ingest.body import Body, Fetched, Slot
 from tasks.ingest.content_encoding import ENCODINGS, PLAIN, Inflater
 from tasks.ingest.robots import AGENT, opted_out

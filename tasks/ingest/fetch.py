@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
+from tasks.core.hosts import origin, parsed, unfit
 from tasks.core.tables import KEPT, TRANSIENT
-from tasks.ingest.address import origin, parsed, unfit
 from tasks.ingest.body import Body, Fetched
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.download import Download

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import httpx
 
+from tasks.core.hosts import origin, unfit
 from tasks.core.tables import TRANSIENT
-from tasks.ingest.address import origin, unfit
 from tasks.ingest.body import Fetched, Slot
 from tasks.ingest.content_encoding import ENCODINGS, PLAIN, Inflater
 from tasks.ingest.politeness import Host

@@ -21,7 +21,7 @@ from tasks.core.archives import one_pass
 from tasks.core.errors import StopError
 from tasks.core.files import storing
 from tasks.core.fingerprint import fingerprint
-from tasks.core.hosts import sites
+from tasks.core.hosts import invalid, sites
 from tasks.core.network import NO_CONTACT, SET_CONTACT, NetworkPolicy, wants_contact
 from tasks.core.tables import (
     CANDIDATES,
@@ -34,7 +34,6 @@ from tasks.core.tables import (
     write_table,
 )
 from tasks.core.workspace import Workspace
-from tasks.ingest.address import invalid
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.journal import SUFFIX, Row, ledger_frame, open_journal, seal
 

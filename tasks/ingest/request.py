@@ -16,9 +16,9 @@ import aiohttp
 import httpx
 
 from tasks.core.errors import BlockedAddressError
+from tasks.core.hosts import origin
 from tasks.core.tables import TRANSIENT
 from tasks.core.transport import retry_after
-from tasks.ingest.address import origin
 from tasks.ingest.body import Fetched, Slot
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.politeness import Host, Politeness
