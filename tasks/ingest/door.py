@@ -7,6 +7,7 @@ outlives a batch, and its limits hold however many batches are under way.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -166,6 +167,8 @@ def open_door(network: NetworkPolicy, config: IngestConfig) -> Iterator[Door]:
         shared = doors.shared.get(key)
         if shared is None:
             shared = doors.shared[key] = _Shared(Door(network, config))
+            # What is imported stays; looking through it at each collection took 5 % of a download's CPU time.
+            gc.freeze()
         shared.users += 1
     try:
         yield shared.door
@@ -175,5 +178,7 @@ def open_door(network: NetworkPolicy, config: IngestConfig) -> Iterator[Door]:
             last = shared.users == 0
             if last:
                 del doors.shared[key]
+                if not doors.shared:
+                    gc.unfreeze()
         if last:
             shared.door.close()
