@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS := 1
 # The environment uv works on, whatever is active in the shell.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help demo test check format docs lock bench bench-ingest up down clean
+.PHONY: help demo test check format docs lock bench bench-ingest bench-curate up down clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,9 @@ bench-ingest: .make/installed .make/peers/installed ## the door beside img2datas
 	@for name in throughput memory slow_host; do \
 		echo "== ingest.$$name"; $(BIN)/python -m benchmarks.ingest.$$name || exit 1; done
 
+bench-curate: .make/installed .make/peers-curate/installed ## the audit beside czkawka, imagededup and cleanvision (15 minutes)
+	@$(BIN)/python -m benchmarks.curate.compare
+
 up: .make/installed ## Prefect server, MLflow server and two workers of ./workspace
 	@$(BIN)/harvestman up
 
@@ -67,6 +70,12 @@ clean: ## removes the environment (never ./workspace)
 	@test -x .make/peers/bin/python || $(PYTHON) -m venv .make/peers
 	@echo "installing what the door is compared with (once; a minute)"
 	@$(UV) pip install --quiet --python .make/peers/bin/python -r $<
+	@touch $@
+
+.make/peers-curate/installed: benchmarks/curate/peers/requirements.txt $(UV)
+	@test -x .make/peers-curate/bin/python || $(PYTHON) -m venv .make/peers-curate
+	@echo "installing what the audit is compared with (once; 6 GB, some minutes)"
+	@$(UV) pip install --quiet --python .make/peers-curate/bin/python -r $<
 	@touch $@
 
 $(UV):

@@ -81,6 +81,18 @@ def verdicts_artifact(context: Context, verdicts: dict[str, int]) -> None:
     )
 
 
+def review_artifact(context: Context, review: dict[str, Any]) -> None:
+    """Leave the images that wait for a person's decision; none where there is no such image."""
+    if review["open"]:
+        more = f" {len(review['rows'])} of {review['open']} are shown." if len(review["rows"]) < review["open"] else ""
+        create_table_artifact(
+            review["rows"],
+            key=context.key("review"),
+            description=f"Label conflicts and suspects without a decision; the list: `{review['path']}`.{more} "
+            f"`harvestman decide {context.path} {review['path']}` records what is filled in there.",
+        )
+
+
 def metrics_artifact(context: Context, figures: dict[str, float]) -> None:
     """Leave the winner's figures, a row a split."""
     splits = [name for name in ("train", "val", "test") if f"{name}/accuracy" in figures]

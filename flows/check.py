@@ -20,9 +20,10 @@ from rich.text import Text
 from flows.context import Context
 from flows.keys import find_keys
 from flows.preflight import problems
-from flows.recipe import MIN_CLASSES, Recipe, name_fault
+from flows.recipe import MIN_CLASSES, Recipe
 from flows.settings import Settings
 from tasks.core.errors import DataError, HarvestmanError, RecipeError, ServerUnavailableError
+from tasks.core.names import name_fault
 from tasks.discover.forecast import Forecast, Offer, forecast
 from tasks.discover.found import Ask, told_once
 

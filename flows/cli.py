@@ -5,16 +5,17 @@ Imports nothing heavy at the top: `harvestman --help` answers in under a second.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from flows import inspection
+from flows import audit, diff, inspection
 from tasks.core.errors import HarvestmanError
 
 # ruff: noqa: PLC0415 - each command imports what it needs when it is called; see the docstring
@@ -37,7 +38,11 @@ TrainOn = Annotated[
     str | None,
     typer.Option(metavar="POOL", help="Train on this Prefect work pool, e.g. gpu; default: in this process."),
 ]
+Step = Literal["collect", "curate", "train"]
+Until = Annotated[Step, typer.Option(help="The last step to take; `curate` ends with the data set.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask no site; read the sources that are files.")]
+DecisionFiles = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Decisions: CSV or Parquet.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decided; default: your login name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own log lines and tracebacks.")]
 Photos = Annotated[
@@ -94,10 +99,16 @@ def _tell(error: HarvestmanError) -> None:
 
 
 @app.command()
-def run(recipe: RecipeFile, retry: Retry = "", train_on: TrainOn = None, verbose: Verbose = False) -> None:
+def run(
+    recipe: RecipeFile,
+    retry: Retry = "",
+    train_on: TrainOn = None,
+    until: Until = "train",
+    verbose: Verbose = False,
+) -> None:
     """Collect, curate, train and register: everything a recipe says, in this process."""
     _prepare_process(verbose=verbose)
-    _pipeline(recipe, retry=_outcomes(retry), train_on=train_on)
+    _pipeline(recipe, retry=_outcomes(retry), train_on=train_on, until=until)
 
 
 @app.command()
@@ -145,6 +156,7 @@ def rehearse(
     weights_dir: WeightsDir = None,
     per_class: PerClass = 120,
     seed: Seed = 1337,
+    until: Until = "train",
     verbose: Verbose = False,
 ) -> None:
     """Run a recipe for real against a photo site on this machine that misbehaves like the web."""
@@ -159,7 +171,7 @@ def rehearse(
     check_weights(load_recipe(recipe), _settings())  # before anything is painted
     rehearsal = _stage(recipe, photos, observations=observations, per_class=per_class, seed=seed)
     with serving(rehearsal):
-        _pipeline(rehearsal.recipe, retry=(), train_on=None)
+        _pipeline(rehearsal.recipe, retry=(), train_on=None, until=until)
 
 
 @app.command()
@@ -195,7 +207,36 @@ def down() -> None:
     stop(_settings(), say=_say)
 
 
+@app.command()
+def review(recipe: RecipeFile) -> None:
+    """List the images of a recipe that wait for a person: label conflicts, and what looks mislabelled or off-topic."""
+    from flows.decisions import show_review
+
+    show_review(recipe, _settings(), out)
+
+
+@app.command()
+def decide(recipe: RecipeFile, files: DecisionFiles, by: By = None) -> None:
+    """Record a person's decisions (keep, reject, relabel) and resume the runs that wait for them.
+
+    FILE: CSV or Parquet with the columns sha256, verdict and, for relabel, label; the review list with its column
+    `verdict` filled in is one. Blank verdicts are left open.
+    """
+    from flows.decisions import decide as record
+
+    record(recipe, files, settings=_settings(), by=by or _login(), console=out)
+
+
 app.command()(inspection.inspect)
+app.command()(audit.audit)
+app.command()(diff.diff)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user need not stand in /etc/passwd
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _say(line: str) -> None:
@@ -233,13 +274,13 @@ def _prepare_process(*, verbose: bool) -> None:
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
 
-def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> None:
+def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None, until: Step) -> None:
     from flows.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     from flows.preflight import preflight
 
-    preflight(loaded, _settings())  # what can be known is told before anything is started
+    preflight(loaded, _settings(), trains=until == "train")  # what can be known is told before anything is started
     from flows.guard import guarding
     from flows.pipeline import pipeline
     from flows.progress import show_on
@@ -248,7 +289,7 @@ def _pipeline(recipe: Path, *, retry: tuple[str, ...], train_on: str | None) -> 
 
     show_on(err)
     with guarding(Settings().prefect_api_url, _tell, stopped=_stopped):
-        pipeline(str(recipe), train_on=train_on, retry=retry)
+        pipeline(str(recipe), train_on=train_on, retry=retry, until=until)
     show(summarise(Standing(loaded, Settings().folders)), out)
 
 

@@ -20,12 +20,13 @@ from flows.context import Context, open_context, run_name
 from flows.keys import find_keys
 from flows.lanes import Lanes
 from flows.progress import following, say
-from flows.recipe import MIN_CLASSES, name_fault
+from flows.recipe import MIN_CLASSES
 from flows.runners import ingest_runner
 from flows.summary import MISSING, read_missing
 from flows.tally import Tally
 from tasks.core.errors import BusyError, DataError, HarvestmanError, TryAgainError, WorkspaceError
 from tasks.core.files import check_writable, locked, write_json
+from tasks.core.names import name_fault
 from tasks.core.tables import KEPT, keep_sources
 from tasks.core.waiting import stoppable
 from tasks.discover.found import Ask, told_once

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import polars as pl
@@ -77,6 +77,12 @@ class Context:
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of the model's outputs."""
         return tuple(sorted({*self.recipe.classes, *self.classes.counts}))
+
+    @cached_property
+    def ordered_labels(self) -> tuple[str, ...]:
+        """Class names, those of the recipe first and in its order; read once: nothing that needs it changes them."""
+        named = tuple(self.recipe.classes)
+        return (*named, *(label for label in self.labels if label not in named))
 
     def key(self, kind: str) -> str:
         """Return an artifact key for this recipe: Prefect allows lower-case letters, digits and dashes."""

@@ -65,8 +65,9 @@ def _learn(context: Context, search: Search, dataset: dict[str, Any], *, run: di
         f"tune      best of {len(search.results())} trials: {best['trial_id']}, {best['objective']} {best['score']:.4f}"
     )
     winner = recipe.learn.override(best["overrides"])
+    folders = _prepare_for(context, dataset, winner)
     fit = train_best(
-        workspace=str(context.workspace.root), dataset=dataset["path"], folders=_prepare_for(context, dataset, winner),
+        workspace=str(context.workspace.root), dataset=dataset["path"], folders=folders,
         weights=_weights(context, winner), learn=winner, tracker=context.tracker, run_id=run["run_id"],
         facts={"search": search.key, "trial_id": best["trial_id"], "overrides": best["overrides"]},
     )  # fmt: skip
@@ -79,7 +80,7 @@ def _learn(context: Context, search: Search, dataset: dict[str, Any], *, run: di
     return {
         "fit": fit, "search": search.key, "trials": len(search.results()), "best": best["trial_id"],
         "overrides": best["overrides"], "run": run, "registered": registered, "dataset": dataset["version"],
-        "figures": figures,
+        "figures": figures, "folders": folders,
     }  # fmt: skip
 
 

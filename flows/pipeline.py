@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from prefect import flow
@@ -18,6 +18,7 @@ from flows.curate import curate
 from flows.latest import latest
 from flows.preflight import preflight
 from flows.progress import say
+from flows.review import wait_for_decisions
 from flows.train import train
 from tasks.core.errors import StopError
 
@@ -26,24 +27,35 @@ LOOK = 2.0  # seconds between two looks at a training elsewhere
 UNTAKEN = 60.0  # seconds after which a run that no worker has begun is worth a word
 
 
+Until = Literal["collect", "curate", "train"]
+
+
 @flow(name="pipeline", flow_run_name=run_name)
-def pipeline(recipe: str, train_on: str | None = None, retry: tuple[str, ...] = ()) -> dict[str, Any]:
+def pipeline(
+    recipe: str, *, train_on: str | None = None, retry: tuple[str, ...] = (), until: Until = "train"
+) -> dict[str, Any]:
     """Take a recipe from its addresses to a registered model.
 
     Args:
         recipe: path of the recipe, readable where the flow runs.
         train_on: work pool of the deployment `train`, e.g. `gpu`; none trains in this process.
         retry: outcomes to ask again, whatever their age, e.g. ["timeout", "rate-limited"].
+        until: the last step to take: `curate` ends with the data set.
 
     Returns:
-        What `collect`, `curate` and `train` return, under those names.
+        What `collect`, `curate` and `train` return, under those names, as far as they were run.
     """
     context = open_context(recipe)
-    preflight(context.recipe, context.settings)
-    collected = collect(recipe, retry=retry)
-    dataset = curate(recipe)
-    model = dispatch(context, train_on) if train_on else train(recipe)
-    return {"collect": collected, "curate": dataset, "train": model}
+    preflight(context.recipe, context.settings, trains=until == "train")
+    done: dict[str, Any] = {"collect": collect(recipe, retry=retry)}
+    if until == "collect":
+        return done
+    done["curate"] = curate(recipe)
+    if waiting := done["curate"].get("review"):
+        wait_for_decisions(context, waiting)
+    if until == "train":
+        done["train"] = dispatch(context, train_on) if train_on else train(recipe)
+    return done
 
 
 def dispatch(context: Context, pool: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from flows.recipe import Recipe
 from flows.settings import Settings
-from tasks.core.errors import HarvestmanError, ServerUnavailableError
+from tasks.core.errors import DataError, HarvestmanError, ServerUnavailableError
 from tasks.core.files import check_writable
 from tasks.discover.config import AnySource
 from tasks.models.backbones import find_weights
@@ -33,16 +33,23 @@ _S3 = "s3://"
 TIMEOUT = 5.0  # seconds a server has to say that it is well
 
 
-def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
-    """Yield everything that would stop a run of `recipe` before its first source is asked."""
+def problems(recipe: Recipe, settings: Settings, *, trains: bool = True) -> Iterator[HarvestmanError]:
+    """Yield everything that would stop a run of `recipe` before its first source is asked.
+
+    Args:
+        recipe: the recipe.
+        settings: the environment.
+        trains: whether the run goes on to the training.
+    """
     checks: list[Callable[[], object]] = [
         partial(_check_contact, recipe, settings),
         partial(_check_runner, settings),
         partial(check_writable, settings.folders.root),
         partial(_check_prefect, settings.prefect_api_url),
         partial(check_tracker, settings.tracking_uri),
-        partial(check_weights, recipe, settings),
     ]
+    if trains:
+        checks += [partial(check_weights, recipe, settings), partial(check_validation, recipe)]
     for check in checks:
         try:
             check()
@@ -50,10 +57,21 @@ def problems(recipe: Recipe, settings: Settings) -> Iterator[HarvestmanError]:
             yield error
 
 
-def preflight(recipe: Recipe, settings: Settings) -> None:
+def preflight(recipe: Recipe, settings: Settings, *, trains: bool = True) -> None:
     """Raise the first of the `problems`."""
-    for problem in problems(recipe, settings):
+    for problem in problems(recipe, settings, trains=trains):
         raise problem
+
+
+def check_validation(recipe: Recipe) -> None:
+    """Raise DataError where a training would have no images to choose by."""
+    if "val" not in recipe.split.splits:
+        raise DataError(
+            f"The split of {recipe.name} has no validation images, and a training chooses by them.",
+            received="split.val is 0",
+            hint="Give `split.val` a share, or set `split.folds`. For the data set alone: "
+            "harvestman run RECIPE --until curate",
+        )
 
 
 def _check_contact(recipe: Recipe, settings: Settings) -> None:

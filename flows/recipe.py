@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tasks.core.config import StageConfig
 from tasks.core.errors import RecipeError
+from tasks.core.names import name_fault
 from tasks.curate.config import CurateConfig
 from tasks.discover.config import AnySource, LabelsConfig, Source
 from tasks.evaluate.config import EvaluateConfig
@@ -27,7 +27,6 @@ from tasks.split.config import SplitConfig
 from tasks.tune.config import Choice, Range, TuneConfig
 
 MIN_CLASSES = 2
-_FORBIDDEN = set('/\\:*?"<>|\0')
 
 
 class Recipe(StageConfig):
@@ -116,6 +115,12 @@ class Recipe(StageConfig):
         return LearnConfig(model=self.model, augment=self.augment, balance=self.balance, train=self.train)
 
     @property
+    def judged(self) -> CurateConfig:
+        """The `curate:` block as it is obeyed: what the door refuses as too small is so for older images too."""
+        side = max(self.curate.rules.min_side, self.ingest.min_side)
+        return self.curate.model_copy(update={"rules": self.curate.rules.model_copy(update={"min_side": side})})
+
+    @property
     def asked(self) -> list[tuple[str | None, AnySource]]:
         """Every source with the class its images belong to; None where it tells the class itself."""
         named = [(label, source) for label, sources in self.classes.items() for source in sources]
@@ -168,19 +173,6 @@ def parse_recipe(raw: object, path: Path) -> Recipe:
     return _absolute(recipe, path.resolve().parent)
 
 
-def name_fault(classes: list[str]) -> str | None:
-    """Say why `classes` cannot all be folders' names side by side; None when they can."""
-    for name in classes:
-        if not name.strip() or name.startswith(".") or any(c in _FORBIDDEN or not c.isprintable() for c in name):
-            return (
-                f"class {name!r} cannot be a folder's name; avoid a leading dot, "
-                f"control characters and any of {' '.join(sorted(_FORBIDDEN - {chr(0)}))}"
-            )
-    folded = Counter(name.casefold() for name in classes)
-    twins = sorted({name for name in classes if folded[name.casefold()] > 1})
-    return f"classes {', '.join(twins)} differ only in upper and lower case" if twins else None
-
-
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     classes = {name: tuple(_located(source, folder) for source in of) for name, of in recipe.classes.items()}
     sources = tuple(_located(source, folder) for source in recipe.sources)
@@ -188,7 +180,8 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     if weights not in {"imagenet", "none"}:
         weights = str(folder / weights)
     model = recipe.model.model_copy(update={"weights": weights})
-    return recipe.model_copy(update={"classes": classes, "sources": sources, "model": model})
+    curate = recipe.curate.model_copy(update={"decisions": tuple(folder / path for path in recipe.curate.decisions)})
+    return recipe.model_copy(update={"classes": classes, "sources": sources, "model": model, "curate": curate})
 
 
 def _located(source: AnySource, folder: Path) -> AnySource:

@@ -18,6 +18,7 @@ from rich.text import Text
 from flows.addresses import count_addresses, read_addresses
 from flows.latest import latest
 from flows.recipe import Recipe
+from flows.terminal import printable
 from tasks.core.files import read_json
 from tasks.core.tables import KEPT
 from tasks.core.workspace import Workspace
@@ -89,16 +90,11 @@ class _Listing:
         table = Table(*self.columns, box=None, pad_edge=False)
         for number, row in enumerate(rows[:SHOWN]):
             # As text: a host such as [::1]:8000 would be read as markup, and servers had a say in the reasons.
-            cells = (Text(plain(cell), overflow="ellipsis", no_wrap=True) for cell in row)
+            cells = (Text(printable(cell), overflow="ellipsis", no_wrap=True) for cell in row)
             table.add_row(*cells, style=styles[number] if styles else None)
         console.print(Text(f"\n{self.title}", style="bold"), table)
         if len(rows) > SHOWN:
             _line(f"and {len(rows) - SHOWN:,} more (all of them: --json)", console)
-
-
-def plain(text: str) -> str:
-    """Return `text` without what a terminal would obey instead of showing it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _outcomes(summary: dict[str, Any], console: Console) -> None:
@@ -116,7 +112,7 @@ def _outcomes(summary: dict[str, Any], console: Console) -> None:
         table.add_row("not asked yet", str(summary["pending"]), style="yellow")
     console.print(Text("\nAddresses", style="bold"), table)
     for text in summary["missing"]:
-        console.print(Text(f"without {plain(text.splitlines()[0])}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"without {printable(text.splitlines()[0])}", style="yellow"), soft_wrap=True)
     opted = summary["opted_out"]
     if any(opted.values()):
         _line(f"opted out: {opted['robots_txt']} by robots.txt, {opted['robots_tag']} by X-Robots-Tag", console)
@@ -127,7 +123,7 @@ def _reason(found: dict[str, Any] | None, count: int) -> str:
     if found is None:
         return ""
     times = found["addresses"]
-    told = plain(found["reason"])
+    told = printable(found["reason"])
     return told if times == count else f"{told} ({times} of {count})" if 2 * times > count else f"e.g. {told}"
 
 

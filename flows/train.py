@@ -13,11 +13,13 @@ from prefect import flow
 from flows.artifacts import metrics_artifact, run_artifacts
 from flows.context import Context, open_context, run_name
 from flows.latest import latest, latest_dataset, remember
+from flows.preflight import check_validation
 from flows.progress import say
 from tasks.core import methods
 from tasks.core.errors import DataError
 from tasks.core.files import read_json
 from tasks.core.fingerprint import file_digest, fingerprint
+from tasks.curate.task import list_for_review, rank_suspects
 from tasks.models.backbones import find_weights
 
 
@@ -29,6 +31,7 @@ def train(recipe: str) -> dict[str, Any]:
         The model: `figures`, `overrides`, `registered`, `run`, `fit`, and how many `trials` there were.
     """
     context = open_context(recipe)
+    check_validation(context.recipe)
     dataset = latest_dataset(context)
     _check_labels(context, dataset)
     weights = weights_of(context)
@@ -41,6 +44,7 @@ def train(recipe: str) -> dict[str, Any]:
         remember(context, model=model)
     else:
         say("train     nothing new: data set, recipe and weights are those of the model at hand")
+    _list_suspects(context, dataset, model.get("folders"))
     figures = read_json(Path(model["fit"]) / "metrics.json")
     flat = {f"{split}/{name}": float(value) for split, row in figures.items() for name, value in row.items()}
     metrics_artifact(context, flat)
@@ -51,6 +55,38 @@ def train(recipe: str) -> dict[str, Any]:
         f"test macro-F1 {flat['test/macro_f1']:.3f}, accuracy {flat['test/accuracy']:.3f}"
     )
     return model | {"figures": flat}
+
+
+def _list_suspects(context: Context, dataset: dict[str, Any], folders: dict[str, str] | None) -> None:
+    """Rank what looks mislabelled or off-topic to the winner's backbone, and list it for review.
+
+    Asked in every run, and done once: a run that was killed before it has left it to the next. What was trained and
+    curated before there were suspects tells neither its `folders` nor where it was `judged`.
+    """
+    if not context.recipe.curate.suspects or folders is None or "judged" not in dataset:
+        return
+    if not Path(folders["features"]).is_dir():  # somebody has tidied up
+        return
+    try:
+        found = rank_suspects(
+            collection=str(context.collection),
+            features=folders["features"],
+            index=folders["prepared"],
+            dataset=dataset["path"],
+            seed=context.recipe.split.seed,
+        )
+    except DataError as error:  # the model stands without them
+        say(f"suspects  none: {error.what}")
+        return
+    say(f"suspects  {found['mislabelled']} images look mislabelled, {found['off-topic']} off-topic")
+    review = list_for_review(
+        workspace=str(context.workspace.root),
+        collection=str(context.collection),
+        verdicts=dataset["judged"],
+        config=context.recipe.judged,
+    )
+    if review["open"]:
+        say(f"review    {review['open']} images to look at: {review['path']}")
 
 
 def weights_of(context: Context) -> Path | None:

@@ -11,14 +11,20 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 from tasks.core.errors import BusyError, HarvestmanError, WorkspaceError
+
+# The names that `write_atomic`, `publishing` and `check_writable` make up.
+_UNFINISHED = re.compile(r"\.(?:.+\.[0-9a-f]{8}\.part|probe-[0-9a-f]{8})", re.DOTALL)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -154,3 +160,34 @@ def check_writable(folder: Path) -> None:
         raise
     except OSError as error:
         raise storage_error(error, probe) from error
+
+
+def sweep(folder: Path, *, older: timedelta = timedelta(days=1)) -> list[Path]:
+    """Remove what processes that were killed have left unfinished in `folder` and below; return it, sorted.
+
+    The names of unfinished files and folders do not tell who writes them, so age does: nothing in them may have changed
+    for the time `older`. Nobody writes for a day without a change. Links are not followed. It may run beside anything,
+    another sweep too.
+
+    Raises:
+        WorkspaceError: something cannot be removed.
+    """
+    before = time.time() - older.total_seconds()
+    removed = []
+    for parent, folders, files in os.walk(folder):
+        unfinished = [name for name in (*folders, *files) if _UNFINISHED.fullmatch(name)]
+        folders[:] = sorted(set(folders).difference(unfinished))
+        for path in (Path(parent, name) for name in sorted(unfinished)):
+            with storing(path), suppress(FileNotFoundError):  # its owner, or another sweep, was faster
+                if _changed(path) < before:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    removed.append(path)
+    return sorted(removed)
+
+
+def _changed(path: Path) -> float:
+    """Return when anything in `path` last changed, in seconds since 1970."""
+    tree = () if path.is_symlink() else os.walk(path)
+    inside = (Path(parent, name) for parent, folders, files in tree for name in (*folders, *files))
+    # Hard links keep the time of their original; the folder that they are made in tells when that was.
+    return max(entry.lstat().st_mtime for entry in (path, *inside))

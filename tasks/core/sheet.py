@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
+
+from tasks.core.thumbnails import PAPER, thumbnail
 
 _MARGIN = 4  # pixels around each picture
 _TEXT = 12  # pixels of type; below 10 it cannot be read on a screen
 _LINE = _TEXT + 4  # pixels from one line of text to the next
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_INK = (40, 40, 40)
 # DejaVu, which Matplotlib brings along, has Latin, Greek, Cyrillic and Arabic letters; Pillow's own font only Latin.
 _FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
@@ -31,34 +33,21 @@ def contact_sheet(rows: Sequence[tuple[str, Path]], *, columns: int = 8, tile: i
     Returns:
         A PNG. Without any readable picture it says so.
     """
-    tiles = [(caption, thumbnail) for caption, path in rows if (thumbnail := _thumbnail(path, tile))]
+    tiles = [(caption, picture) for caption, path in rows if (picture := thumbnail(path, tile))]
     columns = max(1, min(columns, len(tiles)))
     lines = max((caption.count("\n") + 1 for caption, _ in tiles), default=1)
     cell = (tile + 2 * _MARGIN, tile + 3 * _MARGIN + _TEXT + (lines - 1) * _LINE)
-    sheet = Image.new("RGB", (columns * cell[0], max(1, -(-len(tiles) // columns)) * cell[1]), _PAPER)
+    sheet = Image.new("RGB", (columns * cell[0], max(1, -(-len(tiles) // columns)) * cell[1]), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(_FONT), _TEXT)
     if not tiles:
         draw.text((_MARGIN, _MARGIN), "no readable image", _INK, font)
-    for place, (caption, thumbnail) in enumerate(tiles):
+    for place, (caption, picture) in enumerate(tiles):
         left, top = place % columns * cell[0] + _MARGIN, place // columns * cell[1] + _MARGIN
-        sheet.paste(thumbnail, (left + (tile - thumbnail.width) // 2, top + (tile - thumbnail.height) // 2))
+        sheet.paste(picture, (left + (tile - picture.width) // 2, top + (tile - picture.height) // 2))
         draw.text((left, top + tile + _MARGIN // 2), _fitted(caption, tile, font), _INK, font, spacing=2)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
-
-
-def _thumbnail(path: Path, tile: int) -> Image.Image | None:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (tile, tile))  # JPEG decodes at a fraction of its size, at least this large
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to say: unreadable
-        return None
-    upright.thumbnail((tile, tile))
-    paper = Image.new("RGB", upright.size, _PAPER)
-    paper.paste(upright, mask=upright)
-    return paper
 
 
 def _fitted(caption: str, width: int, font: ImageFont.FreeTypeFont) -> str:

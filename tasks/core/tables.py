@@ -62,11 +62,19 @@ VERDICTS: Schema = {
     "sha256": pl.String(),
     "url": pl.String(),
     "label": pl.String(),
-    "verdict": pl.String(),  # kept | duplicate-bytes | near-duplicate | label-conflict
-    "cluster_id": pl.String(),  # SHA-256 of the cluster's smallest member
+    "offered_label": pl.String(),  # what the source says, whatever a person made of it
+    "verdict": pl.String(),  # one of VERDICT_SLUGS
+    "detail": pl.String(),  # what the rule saw, the person's name, …; else null
+    "cluster_id": pl.String(),  # SHA-256 of the image that stands for the cluster: each member is its near-duplicate
     "keeper": pl.String(),  # SHA-256 of the member kept instead, where there is one
     "group_id": pl.String(),
-    "component": pl.String(),  # smallest SHA-256 of all rows linked by a cluster or an observation, kept or not
+    "component": pl.String(),  # smallest SHA-256 of all rows linked by near-duplicates or an observation, kept or not
+    "published_component": pl.String(),  # the same of images of earlier versions, by near-duplicates among themselves
+    "source": pl.String(),
+    "taxon": pl.String(),
+    "observed_on": pl.Date(),
+    "latitude": pl.Float64(),
+    "longitude": pl.Float64(),
     "licence": pl.String(),
     "creator": pl.String(),
     "page_url": pl.String(),
@@ -76,13 +84,58 @@ VERDICTS: Schema = {
     "bytes": pl.Int64(),
 }
 
+KEPT = "kept"
+DUPLICATE_BYTES = "duplicate-bytes"
+NEAR_DUPLICATE = "near-duplicate"
+LABEL_CONFLICT = "label-conflict"
+GONE = "gone"
+
+# Why an image is not in the data set; `kept` says that it is. Only rows of a data set's candidates have one.
+VERDICT_SLUGS = (
+    KEPT,
+    "rejected",  # by a person
+    "placeholder",  # the same file under many addresses or in many classes
+    "too-small",
+    "extreme-aspect",
+    "gray",
+    "blank",
+    DUPLICATE_BYTES,
+    NEAR_DUPLICATE,
+    LABEL_CONFLICT,
+    "over-cap",
+    GONE,  # was in a version, no source offers it any more: it still ties its near-duplicates to its split
+)
+
+DECISIONS: Schema = {
+    "sha256": pl.String(),
+    "verdict": pl.String(),  # keep | reject | relabel
+    "label": pl.String(),  # the class a relabelled image belongs to, or a kept one where several offer it; else null
+    "by": pl.String(),
+    "at": pl.Datetime("us", "UTC"),
+}
+
+# Which side an image was put on, and all that ties others to it: collections/<recipe>/splits/<version>.parquet. A row
+# for each address, so that an image is known, and known for what it was, after its sources have forgotten it.
+SPLITS: Schema = {
+    "sha256": pl.String(),
+    "label": pl.String(),
+    "split": pl.String(),
+    "fold": pl.Int8(),
+    "line": pl.String(),  # see `tasks.split.sides.line_of`
+    "credited": pl.Boolean(),  # the manifest names this address
+    **{name: VERDICTS[name] for name in ("url", "group_id", "creator", "page_url", "source", "taxon", "observed_on")},
+    **{name: VERDICTS[name] for name in ("latitude", "longitude", "format", "width", "height", "bytes")},
+    **{name: LEDGER[name] for name in ("contrast", "phash", "verify_hash")},
+}
+
 MANIFEST: Schema = {
     "sha256": pl.String(),
     "label": pl.String(),
     "split": pl.String(),  # train | val | test
+    "fold": pl.Int8(),  # of a cross-validation, 0 to folds - 1; null for test images and without one
     "cluster_id": pl.String(),
     "group_id": pl.String(),
-    "component": pl.String(),  # never crosses splits; holds whole clusters and whole observations
+    "component": pl.String(),  # never crosses splits or folds; holds whole clusters, observations, `group_by` groups
     "url": pl.String(),
     "licence": pl.String(),
     "creator": pl.String(),
@@ -116,8 +169,6 @@ LICENCES = (
     "cc-by-nc-nd",
     "all-rights-reserved",
 )
-
-KEPT = "kept"
 
 # What can become of an address, in the words shown to people. `True`: asking again later may help.
 OUTCOMES: dict[str, bool] = {
@@ -188,6 +239,12 @@ def keep_sources(collection: Path, shards: Iterable[Path]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def narrowness() -> pl.Expr:
+    """Return how narrow the `licence` is, 0 the widest; null where none is stated."""
+    place = pl.col("licence").str.to_lowercase().replace_strict(LICENCES, range(len(LICENCES)), default=len(LICENCES))
+    return pl.when(pl.col("licence").is_not_null()).then(place)
+
+
 def read_candidates(collection: Path) -> pl.DataFrame:
     """Return every photo that a source offers, one row per photo and label, in a fixed order.
 
@@ -201,20 +258,15 @@ def read_candidates(collection: Path) -> pl.DataFrame:
         pl.when(pl.col("outcome") == KEPT).then(0).when(pl.col("outcome").is_in(TRANSIENT)).then(2).otherwise(3)
         .alias("_rank"),
     )  # fmt: skip
-    narrowness = (
-        pl.col("licence").str.to_lowercase().replace_strict(LICENCES, list(range(len(LICENCES))), default=len(LICENCES))
-    )
     ranked = (
         frame.with_columns(photo_identity(pl.col("url")).alias("photo"))
         .join(known, on="url", how="left")
-        .with_columns(pl.col("_rank").fill_null(1), narrowness.alias("_narrow"))
+        .with_columns(pl.col("_rank").fill_null(1), narrowness().alias("_narrow"))
         .sort("_rank", "group_id", *CANDIDATES, nulls_last=True)
         .with_columns(pl.col("url").first().over("photo"))
     )
     origin = pl.concat_str("source", pl.col("source_id").fill_null(""), separator=":").str.strip_suffix(":")
-    narrowest = pl.col("licence").is_not_null() & (
-        pl.col("_narrow") == pl.col("_narrow").filter(pl.col("licence").is_not_null()).max()
-    )
+    narrowest = pl.col("_narrow") == pl.col("_narrow").max()
     maker = pl.col("creator").filter(narrowest).drop_nulls().first()
     told = {name: pl.col(name).drop_nulls().first() for name in CANDIDATES if name not in {"url", "label"}}
     told["licence"] = pl.col("licence").filter(narrowest).first()

@@ -7,30 +7,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from tasks.core.files import write_atomic
 from tasks.core.sheet import contact_sheet
 from tasks.core.tables import KEPT, VERDICTS, read_tables
+from tasks.core.thumbnails import spread
 from tasks.core.workspace import Workspace
 
 TILE = 128  # pixels
 
 
 def pick(verdicts: pl.DataFrame, per_class: int) -> pl.DataFrame:
-    """Return up to `per_class` kept rows of each class, evenly spread over its addresses, always the same ones.
-
-    Addresses sort by site and then mostly by age, so evenly spaced ones show every source of a class.
-    """
+    """Return up to `per_class` kept rows of each class, evenly spread over its addresses, always the same ones."""
     kept = verdicts.filter(pl.col("verdict") == KEPT).sort("label", "url")
-    chosen = [_spread(group, per_class) for group in kept.partition_by("label", maintain_order=True)]
+    chosen = [spread(group, per_class) for group in kept.partition_by("label", maintain_order=True)]
     return pl.concat([kept.clear(), *chosen])
-
-
-def _spread(group: pl.DataFrame, count: int) -> pl.DataFrame:
-    places = np.linspace(0, group.height - 1, min(count, group.height)).round().astype(np.int64)
-    return group[places]
 
 
 def write_sheet(workspace: Workspace, verdicts: Path, *, per_class: int = 8) -> Path:

@@ -59,7 +59,7 @@ def _bounded(gray: Pixels) -> Floats:
     return np.asarray(gray, dtype=np.float64)
 
 
-@lru_cache(maxsize=256)  # 50 kB each: photos of one origin have few shapes
+@lru_cache(maxsize=_LONGEST)  # every length there is, 50 kB each in the mean
 def _frequencies(length: int) -> Floats:
     """Return what takes `length` pixels to their lowest frequencies, shape (24, length): 8 rows of 32, 16 of 64."""
     return np.vstack([_cosines(size) @ _lanczos(length, _FACTOR * size) for size in _SIZES])
@@ -75,9 +75,15 @@ def _cosines(size: int) -> Floats:
 def _lanczos(length: int, samples: int) -> Floats:
     """Return the weights with which Pillow's LANCZOS makes `samples` pixels of `length`, shape (samples, length)."""
     scale = length / samples
+    stretch = max(scale, 1.0)
     centre = (np.arange(samples)[:, None] + 0.5) * scale
-    offset = (np.arange(length) + 0.5 - centre) / max(scale, 1.0)
-    weights = np.where(np.abs(offset) < _LOBES, np.sinc(offset) * np.sinc(offset / _LOBES), 0.0)
+    # Only where the filter reaches: photos have hundreds of side lengths, and all pixels take eight times as long.
+    place = np.floor(centre - _LOBES * stretch).astype(np.int64) + np.arange(int(2 * _LOBES * stretch) + 2)
+    offset = (place + 0.5 - centre) / stretch
+    row, tap = np.nonzero((np.abs(offset) < _LOBES) & (place >= 0) & (place < length))
+    near = offset[row, tap]
+    weights = np.zeros((samples, length))
+    weights[row, place[row, tap]] = np.sinc(near) * np.sinc(near / _LOBES)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 

@@ -1,7 +1,7 @@
 """A data set version in the tracker: what it holds, what was refused on the way, under its digest.
 
-Reads manifest.parquet and dataset.json of a published version, the ledger and the verdicts of its
-collection. Writes one finished MLflow run a version.
+Reads the manifest, dataset.json, report.html and CREDITS.csv of a published version, the ledger and the verdicts of
+its collection. Writes one finished MLflow run a version.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tasks.track.runs import (
 from tasks.track.seam import translating
 
 _CONTEXT = "mlflow.data.context"
+_FILES = ("manifest.parquet", "dataset.json", "report.html", "CREDITS.csv")  # older versions lack the last two
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ def log_dataset_run(
                               "classes": str(len(published.labels))})  # fmt: skip
     log_figures(tracker, run, figures)
     log_input(tracker, run_id, dataset=published, name=origin.recipe, context="collected")
-    files = [dataset / "manifest.parquet", dataset / "dataset.json"]
-    log_files(tracker, run_id, [(file, "dataset") for file in files])  # fmt: skip
+    log_files(tracker, run_id, [(dataset / name, "dataset") for name in _FILES])
     if sheet is not None:
         log_files(tracker, run_id, [(sheet, "dataset")])
     with translating(tracker.uri):

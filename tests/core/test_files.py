@@ -4,12 +4,23 @@ import errno
 import os
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import BusyError, WorkspaceError
-from tasks.core.files import check_writable, locked, publishing, read_json, storage_error, write_atomic, write_json
+from tasks.core.files import (
+    check_writable,
+    locked,
+    publishing,
+    read_json,
+    storage_error,
+    sweep,
+    write_atomic,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -99,3 +110,105 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="could not be written"):
         check_writable(tmp_path / "file" / "workspace")
+
+
+def _left(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def _age(path: Path, days: float) -> None:
+    for entry in (*path.rglob("*"), path):
+        os.utime(entry, (time.time() - days * 86400,) * 2, follow_symlinks=False)
+
+
+def _kill(folder: Path, code: str) -> None:
+    """Run a process that kills itself in the middle of the work `code`."""
+    script = (
+        "import os, sys, signal; from pathlib import Path; from tasks.core import files\n"
+        "folder = Path(sys.argv[1]); end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script + code, str(folder)], check=False)
+    assert done.returncode == -9
+
+
+def test_what_killed_processes_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    kept = write_json(tmp_path / "a" / "b.json", {})
+    _kill(tmp_path, "files.write_atomic(folder / 'a' / 'c.json', end)")
+    _kill(
+        tmp_path,
+        "with files.publishing(folder / 'out') as part:\n (part / 'x').mkdir(); (part / 'x' / 'y').touch(); end()",
+    )
+    assert len(_left(tmp_path)) == 6
+    assert sweep(tmp_path) == []
+    left = list(tmp_path.rglob(".*"))
+    _age(tmp_path, 2)
+    assert sweep(tmp_path) == sorted(left)
+    assert len(left) == 2
+    assert _left(tmp_path) == ["a", "a/b.json"]
+    assert kept.is_file()
+
+
+def test_a_probe_of_a_killed_process_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".probe-01234567").touch()
+    _age(tmp_path, 2)
+    assert [path.name for path in sweep(tmp_path)] == [".probe-01234567"]
+
+
+def test_a_folder_in_which_anything_has_just_changed_is_left_to_its_owner(tmp_path: Path) -> None:
+    with publishing(tmp_path / "out") as part:
+        (part / "train" / "ant").mkdir(parents=True)
+        (part / ".a.01234567.part").touch()
+        _age(part, 9)
+        (part / "train" / "ant" / "1.jpg").touch()
+        os.utime(part / "train" / "ant" / "1.jpg", (0, 0))  # as a hard link to an old photo
+        assert sweep(tmp_path) == []
+    assert _left(tmp_path) == ["out", "out/.a.01234567.part", "out/train", "out/train/ant", "out/train/ant/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.part",
+        ".a.part",
+        ".a.json.0123456.part",
+        ".a.json.0123456g.part",
+        ".probe",
+        ".probes-01234567",
+        "7.part",
+        "a.b.01234567.part",
+        ".a.01234567.part.bak",
+    ],
+)
+def test_names_that_we_never_make_up_are_not_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    _age(tmp_path, 99)
+    assert sweep(tmp_path) == []
+    assert (tmp_path / name).exists()
+
+
+def test_links_are_removed_themselves_and_not_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "workspace", tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / ".a.01234567.part").touch()
+    inside.mkdir()
+    (inside / "link").symlink_to(outside)
+    (inside / ".b.01234567.part").symlink_to(outside)
+    _age(inside, 2)
+    assert [path.name for path in sweep(inside)] == [".b.01234567.part"]
+    assert (outside / ".a.01234567.part").exists()
+
+
+def test_the_age_can_be_chosen_and_the_folder_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / ".a.01234567.part").touch()
+    _age(tmp_path, 0.1)
+    assert sweep(tmp_path / "nowhere") == []
+    assert len(sweep(tmp_path, older=timedelta(hours=1))) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+def test_what_may_not_be_removed_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".a.01234567.part").touch()
+    _age(tmp_path, 2)
+    tmp_path.chmod(0o500)
+    with pytest.raises(WorkspaceError, match=r"\.part"):
+        sweep(tmp_path)

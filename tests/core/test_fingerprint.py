@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 
@@ -34,3 +35,10 @@ def test_rows_count_and_their_order_does_not() -> None:
     frame = pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "z"]})
     assert table_digest(frame) == table_digest(frame.reverse().select("b", "a"))
     assert table_digest(frame) != table_digest(frame.with_columns(b=pl.lit("x")))
+
+
+def test_a_table_longer_than_what_is_written_at_once_has_the_digest_of_its_text() -> None:
+    frame = pl.DataFrame({"b": [n / 7 for n in range(140_000)], "a": ['quo"te, "', None] * 70_000})
+    text = frame.select("a", "b").sort("a", "b").write_csv()
+    assert table_digest(frame.reverse()) == hashlib.sha256(text.encode()).hexdigest()
+    assert table_digest(frame.clear()) == hashlib.sha256(b"a,b\n").hexdigest()

@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.core.tables import CANDIDATES, LEDGER, conform, write_table
+from tasks.core.history import write_history
+from tasks.core.tables import CANDIDATES, LEDGER, SPLITS, conform, write_table
+from tasks.curate.config import CurateConfig
 
 Row = dict[str, Any]
 Collect = Callable[..., Path]
@@ -47,5 +49,29 @@ def collect(tmp_path: Path) -> Collect:
         write_table(conform(frame, CANDIDATES), tmp_path / "collection" / "candidates" / f"{shard}.parquet")
         write_table(conform(frame, LEDGER), tmp_path / "collection" / "ledger" / f"{shard}.parquet")
         return tmp_path / "collection"
+
+    return write
+
+
+@pytest.fixture
+def decide(tmp_path: Path) -> Callable[..., CurateConfig]:
+    """Write what a person says of stored rows, as (row, verdict) or (row, verdict, class), and return the config."""
+
+    def write(*said: tuple[Any, ...]) -> CurateConfig:
+        lines = [f"{row['sha256']},{verdict},{''.join(label)}" for row, verdict, *label in said]
+        path = tmp_path / "said.csv"
+        path.write_text("\n".join(("sha256,verdict,label", *lines)), encoding="utf-8")
+        return CurateConfig(decisions=(path,))
+
+    return write
+
+
+@pytest.fixture
+def release() -> Callable[..., None]:
+    """Write rows down as published in a version."""
+
+    def write(collection: Path, rows: list[Row], version: str = "v1") -> None:
+        frame = pl.DataFrame(rows).with_columns(split=pl.lit("train"), credited=pl.lit(value=True))
+        write_history(collection, version, conform(frame, SPLITS), line="line")
 
     return write

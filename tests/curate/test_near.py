@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.curate.near import BRUTE_FORCE_BELOW, MAX_RADIUS, band_limits, pair_blocks, pairs_within, verify
+from tasks.curate.near import BRUTE_FORCE_BELOW, MAX_RADIUS, bits_apart, pair_blocks, pairs_within
+from tasks.curate.near_compiled import band_limits, banded
+from tasks.ingest.inspect import inspect
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,14 +35,43 @@ def _with_neighbours(rng: np.random.Generator, count: int) -> np.ndarray:
     return hashes
 
 
-@pytest.mark.parametrize("count", [700, BRUTE_FORCE_BELOW + 200])
+def _sorted(blocks: list[np.ndarray]) -> np.ndarray:
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *blocks])
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
 @pytest.mark.parametrize("radius", [0, 1, 3, 4, 7, 10, 13, 16])
-def test_every_pair_within_the_radius_is_found_and_no_other(count: int, radius: int) -> None:
-    hashes = _with_neighbours(np.random.default_rng(radius), count)
+def test_both_searches_find_every_pair_within_the_radius_and_no_other(radius: int) -> None:
+    hashes = _with_neighbours(np.random.default_rng(radius), 700)
+    expected = _reference(hashes, radius)
+    assert len(expected) > 700 // 40
     pairs = pairs_within(hashes, radius)
     assert pairs.dtype == np.int64
-    np.testing.assert_array_equal(pairs, _reference(hashes, radius))
-    assert len(pairs) > count // 40
+    np.testing.assert_array_equal(pairs, expected)
+    np.testing.assert_array_equal(_sorted(list(banded(hashes, radius, 1000))), expected)
+
+
+def test_many_hashes_are_searched_by_the_compiled_search_to_the_same_pairs() -> None:
+    hashes = _with_neighbours(np.random.default_rng(1), BRUTE_FORCE_BELOW)
+    fewer = hashes[:-1]
+    without_last = pairs_within(hashes, 6)
+    without_last = without_last[without_last[:, 1] < len(fewer)]
+    np.testing.assert_array_equal(without_last, pairs_within(fewer, 6))
+    assert len(without_last) > 1000
+
+
+@pytest.mark.real
+def test_both_searches_agree_on_the_hashes_of_real_photos(real_data: Path) -> None:
+    """Real hashes crowd some buckets, uniform ones never do."""
+    found = [
+        inspect(path, min_side=1, max_pixels=10**8).phash
+        for path in sorted(real_data.glob("photos/bees-hornets/*/*/*.jpg"))
+    ]
+    hashes = np.array(found, np.uint64)
+    assert len(hashes) > 700
+    expected = _reference(hashes, 16)
+    assert len(expected) > 100
+    np.testing.assert_array_equal(_sorted(list(banded(hashes, 16, 1000))), expected)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -54,9 +85,10 @@ def test_a_radius_that_cannot_be_searched_exactly_is_refused(radius: int) -> Non
         pairs_within(np.zeros(3, np.uint64), radius)
 
 
-def test_thousands_of_equal_hashes_come_in_blocks_of_bounded_size_each_pair_once() -> None:
-    count = BRUTE_FORCE_BELOW + 100
-    blocks = list(pair_blocks(np.full(count, 77, np.uint64), 10, block=100_000))
+@pytest.mark.parametrize("search", [pair_blocks, banded])
+def test_thousands_of_equal_hashes_come_in_blocks_of_bounded_size_each_pair_once(search: object) -> None:
+    count = 3000
+    blocks = list(search(np.full(count, 77, np.uint64), 10, block=100_000))  # type: ignore[operator]
     assert max(map(len, blocks)) <= 100_000
     pairs = np.concatenate(blocks)
     assert (pairs[:, 0] < pairs[:, 1]).all()
@@ -64,13 +96,13 @@ def test_thousands_of_equal_hashes_come_in_blocks_of_bounded_size_each_pair_once
     assert np.diff(np.sort(pairs[:, 0] * count + pairs[:, 1])).min() > 0
 
 
-def test_small_blocks_lose_no_pair_where_a_block_ends_inside_a_bucket() -> None:
-    hashes = _with_neighbours(np.random.default_rng(5), BRUTE_FORCE_BELOW + 10)
+@pytest.mark.parametrize("search", [pair_blocks, banded])
+def test_small_blocks_lose_no_pair_where_a_block_ends_inside_a_bucket(search: object) -> None:
+    hashes = _with_neighbours(np.random.default_rng(5), 900)
     hashes[::3] &= np.uint64(0xFFFF_0000_0000_0003)  # crowds one bucket of the middle bands
-    blocks = list(pair_blocks(hashes, 12, block=1))
-    pairs = np.concatenate(blocks)
+    blocks = list(search(hashes, 12, block=1))  # type: ignore[operator]
     assert len(blocks) > 10
-    np.testing.assert_array_equal(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))], pairs_within(hashes, 12))
+    np.testing.assert_array_equal(_sorted(blocks), _reference(hashes, 12))
 
 
 @given(st.integers(0, MAX_RADIUS), st.data())
@@ -84,22 +116,33 @@ def test_a_pair_within_the_radius_is_within_the_limit_of_some_band(radius: int, 
         assert any(bits <= limit for bits, limit in zip(order, band_limits(radius), strict=True))
 
 
-def test_verify_counts_the_differing_bits_of_256() -> None:
+def test_long_hashes_are_compared_by_the_differing_bits_of_256() -> None:
     hashes = np.zeros((3, 32), np.uint8)
     hashes[1, :10] = 0xFF
     hashes[2, 31] = 1
     pairs = np.array([[0, 1], [0, 2], [1, 2]])
-    assert verify(pairs, hashes, 80).tolist() == [True, True, False]
-    assert verify(pairs, hashes, 79).tolist() == [False, True, False]
-    assert verify(np.empty((0, 2), np.int64), hashes, 80).tolist() == []
+    assert bits_apart(pairs, hashes).tolist() == [80, 1, 81]
+    assert bits_apart(np.empty((0, 2), np.int64), hashes).tolist() == []
 
 
-def test_the_search_runs_where_machine_code_cannot_be_cached() -> None:
+def _run(code: str, **settings: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_compiled_search_runs_where_machine_code_cannot_be_cached() -> None:
     """A locator that does not exist makes numba raise what it raises in a read-only container."""
     code = (
-        "import numpy as np; from tasks.curate.near import pairs_within; "
-        "print(len(pairs_within(np.arange(3000, dtype=np.uint64) << np.uint64(20), 0)))"
+        "import numpy as np; from tasks.curate.near_compiled import banded; "
+        "print(sum(map(len, banded(np.arange(3000, dtype=np.uint64) << np.uint64(20), 0, 9))))"
     )
-    settings = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "NoSuchLocator", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n"
+    assert _run(code, NUMBA_CACHE_LOCATOR_CLASSES="NoSuchLocator") == "0"
+
+
+def test_a_few_thousand_images_are_clustered_without_loading_numba_or_scipy() -> None:
+    code = (
+        "import sys, numpy as np, tasks.curate.clusters; from tasks.curate.near import pairs_within; "
+        "pairs_within(np.arange(3000, dtype=np.uint64), 10); print({'numba', 'scipy'} & set(sys.modules))"
+    )
+    assert _run(code) == "set()"

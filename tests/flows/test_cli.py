@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from flows.cli import _login
 from flows.stack import Stack
 from tasks.core.tables import read_ledger
 
@@ -65,6 +66,15 @@ def closed() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
+def test_a_user_without_an_entry_in_the_list_of_users_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    assert _login() == "uid 987654"
+    monkeypatch.setenv("USER", "ada")
+    assert _login() == "ada"
+
+
 def test_wrong_usage_is_2(desk: Desk) -> None:
     desk("run", code=2)
     assert "No such command" in desk("rnu", code=2)
@@ -73,7 +83,9 @@ def test_wrong_usage_is_2(desk: Desk) -> None:
 
 def test_every_command_has_help(desk: Desk) -> None:
     commands = re.findall(r"^│ ([a-z]+)  ", desk("--help"), flags=re.MULTILINE)
-    assert set(commands) == {"run", "check", "status", "inspect", "rehearse", "demo", "up", "down"}
+    assert set(commands) == {
+        "run", "check", "status", "inspect", "rehearse", "demo", "up", "down", "review", "decide", "audit", "diff",
+    }  # fmt: skip
     for command in commands:
         assert "--help" in desk(command, "--help")
 

@@ -33,7 +33,7 @@ classes:
   striped: [{source: inaturalist, taxon: Araneus diadematus, photos: all}, {source: url_list, path: urls/b.txt}]
 ingest: {timeout: 1, attempts: 2, max_wait: 2, per_host: 2, batch_size: 30}
 model: {backbone: mobilenet, alpha: 0.25, weights: none, image_size: 32}
-train: {epochs: 6}
+train: {epochs: 2}
 tune: {trials: 4, space: {train.learning_rate: {min: 0.001, max: 0.1, log: true}}}
 """
 PATIENCE = 240.0  # seconds; a whole run takes 30 on two idle cores

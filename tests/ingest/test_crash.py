@@ -155,7 +155,7 @@ class Machine:
     def digest(self) -> str:
         """Publish a data set and return what names its images, labels and splits."""
         verdicts = curate(self.collection, CurateConfig(), labels=LABELS).path
-        dataset, _ = publish(self.workspace, "birds", verdicts=verdicts, config=SplitConfig(), labels=LABELS)
+        dataset = publish(self.workspace, "birds", verdicts=verdicts, config=SplitConfig(), labels=LABELS).dataset
         return dataset.digest
 
 

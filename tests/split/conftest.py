@@ -12,7 +12,6 @@ from tasks.core.tables import CANDIDATES, LEDGER, VERDICTS, conform, write_table
 from tasks.core.workspace import Workspace
 
 Row = dict[str, Any]
-Publishable = Callable[..., Path]
 
 
 def _row(label: str, number: int, **changes: object) -> Row:
@@ -35,7 +34,18 @@ def _row(label: str, number: int, **changes: object) -> Row:
 
 @pytest.fixture
 def row() -> Callable[..., Row]:
+    """Make a row of a collection and its verdicts; by default kept, and tied to nothing."""
     return _row
+
+
+@pytest.fixture
+def verdicts() -> Callable[..., pl.DataFrame]:
+    """Make a verdicts table of rows."""
+
+    def make(rows: list[Row]) -> pl.DataFrame:
+        return conform(pl.DataFrame(rows, infer_schema_length=None), VERDICTS)
+
+    return make
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from tasks.split.config import SplitConfig
 from tasks.split.task import publish_dataset
 
 
-def _run(workspace: Workspace, verdicts: Path) -> dict[str, Any]:
+def _run(workspace: Workspace, verdicts: Path, config: SplitConfig | None = None) -> dict[str, Any]:
     with disable_run_logger():
         return publish_dataset.fn(
             workspace=str(workspace.root),
             recipe="insects",
             verdicts=str(verdicts),
-            config=SplitConfig(),
+            config=config or SplitConfig(),
             labels=("bee", "wasp"),
         )
 
@@ -34,6 +34,7 @@ def test_the_task_hands_on_address_digest_and_counts(
     assert (first["new"], second["new"]) == (True, False)
     assert second | {"new": True} == first
     assert Path(first["path"]).name == first["version"]
+    assert (first["dealt_anew"], _run(workspace, verdicts, SplitConfig(seed=2))["dealt_anew"]) == (False, True)
     assert first["images"] == 20
     assert first["counts"]["train"] == {"bee": 7, "wasp": 7}
 

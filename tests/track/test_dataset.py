@@ -45,6 +45,18 @@ def test_a_version_is_one_finished_run_with_its_counts_and_digest(
     assert stored.read_bytes() == (dataset / "manifest.parquet").read_bytes()
 
 
+def test_report_and_credits_are_artifacts_of_the_version_that_has_them(
+    sqlite_uri: str, dataset: Path, collection: Path, origin: Origin, tmp_path: Path
+) -> None:
+    tracker = Tracker(uri=sqlite_uri, experiment=f"report {tmp_path.name}")
+    (dataset / "report.html").write_text("<!DOCTYPE html><title>пауки</title>", encoding="utf-8")
+    (dataset / "CREDITS.csv").write_bytes(b"\xef\xbb\xbfpath,class\r\n")
+    run_id = log_dataset_run(tracker, dataset=dataset, collection=collection, origin=origin)
+    for name in ("report.html", "CREDITS.csv"):
+        stored = Path(client(tracker.uri).download_artifacts(run_id, f"dataset/{name}", str(tmp_path)))
+        assert stored.read_bytes() == (dataset / name).read_bytes()
+
+
 def test_the_same_version_again_is_the_same_run(
     tracker: Tracker, dataset: Path, collection: Path, origin: Origin
 ) -> None:
