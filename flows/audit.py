@@ -6,12 +6,12 @@ top, for `harvestman --help`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -23,14 +23,11 @@ from tasks.curate.layout import Place, named_image, places
 
 if TYPE_CHECKING:
     from tasks.curate.audit import File, Findings
-    from tasks.ingest.config import IngestConfig
 
 # ruff: noqa: PLC0415 - imported when the command is called; see the docstring
 
 SCHEMA = 1  # of the JSON: raised when a key goes or changes its meaning
 RADIUS, VERIFY_RADIUS = 12, 60  # the defaults of a recipe, which --help tells without loading its schema
-_MAX_BYTES = 256_000_000  # read of one file: an audit judges what is there, not what a recipe would take
-_MAX_PIXELS = 178_956_970  # the most that Pillow opens
 _START = 1024  # bytes that tell what a file is
 
 # `readable`: one that is not is told as every other that cannot be read, and not as wrong usage.
@@ -47,6 +44,17 @@ Invariance = Annotated[
     Literal["none", "mirror", "rotation"],
     typer.Option(help="Find mirrored copies too, or mirrored and turned ones."),
 ]
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """An audit judges what is there, not what a recipe would take."""
+
+    max_bytes: int = 256_000_000
+    max_pixels: int = 178_956_970  # the most that Pillow opens
+    min_side: int = 1
+    min_contrast: float = 0
+
 
 Looked: TypeAlias = "Look | OSError | None"
 
@@ -107,10 +115,13 @@ def examine(folder: Path, *, radius: int, verify_radius: int, invariance: str) -
     problems: list[Problem] = []
     entries = _entries(folder, problems)
     names = _names(entries.values())
-    with looking(partial(_look, config=_limits()), list(names), "audit") as results:
+    with looking(_look, list(names), "audit") as results:
+        gc.disable()  # loading modules makes no garbage
         from tasks.curate.audit import findings  # meanwhile the threads are at work
         from tasks.curate.config import NearDuplicates
 
+        gc.freeze()
+        gc.enable()
         told = dict(zip(names, results, strict=True))
     looks = {_below(folder, entry.path): told[first] for first, same in names.items() for entry in same}
     files = _files({path: seen for path, seen in looks.items() if seen is not None})
@@ -163,21 +174,13 @@ def _identity(entry: os.DirEntry[str]) -> object:
     return (told.st_dev, told.st_ino, named_image(entry.name)) if told.st_ino else entry.path
 
 
-def _limits() -> IngestConfig:
-    from pydantic import ByteSize
-
-    from tasks.ingest.config import IngestConfig
-
-    return IngestConfig(min_side=1, min_contrast=0, max_bytes=ByteSize(_MAX_BYTES), max_pixels=_MAX_PIXELS)
-
-
-def _look(path: str, config: IngestConfig) -> Looked:
+def _look(path: str) -> Looked:
     """Return what a file is, null where it is no image and is not named like one."""
     named = named_image(path)
     try:
         if not named and not _starts_like_image(path):
             return None
-        seen = look(path, config)
+        seen = look(path, _Limits())
     except OSError as error:
         return error if named else None
     # Any text may begin with the two letters of a BMP.

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from flows.inspection import LISTED, Found, examine, expand
+from flows.looking import look
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.inspect import inspect
 
@@ -178,3 +179,12 @@ def test_decoders_that_talk_are_not_heard(real_data: Path) -> None:
     text, errors = command(real_data / "corrupt")
     assert errors == ""
     assert "would be kept" in text.splitlines()[-1]
+
+
+def test_what_is_told_of_a_refused_file_keeps_none_of_its_bytes(folder: Path) -> None:
+    refused = look(folder / "half.jpg", IngestConfig()).refused
+    assert refused is not None
+    assert refused.outcome == "damaged"
+    assert refused.__traceback__ is None
+    assert refused.__cause__ is None
+    assert refused.__context__ is None
