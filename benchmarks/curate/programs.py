@@ -43,7 +43,7 @@ class Program:
 def programs(names: Callable[[Path], Iterable[str]]) -> list[Program]:
     """Return all that are compared; `names` tells the readable files of a folder, for one that gives up at others."""
     bits = tuple(str(number) for number in range(17))
-    verified = ("10/50", "10/60", "10/70", "12/60", "12/70", "14/70", "16/80")
+    verified = ("10/40", "10/60", "10/70", "12/70", "14/70", "16/80")
     hashes = ("phash-7", "phash-6", "phash-5", "dhash-8", "dhash-7", "dhash-6")
 
     def duplicates(folder: Path, work: Path, settings: Sequence[str]) -> Ran:
@@ -51,7 +51,7 @@ def programs(names: Callable[[Path], Iterable[str]]) -> list[Program]:
         return peer("with_cleanvision")(folder, work, [str(work / "names.txt"), *settings])
 
     return [
-        Program("harvestman audit", "10/40", verified, ours),
+        Program("harvestman audit", "12/60", verified, ours),
         Program("czkawka", "default", bits, peer("with_czkawka")),
         Program("imagededup PHash", "10", bits, peer("with_imagededup", "PHash")),
         Program("imagededup DHash", "10", bits, peer("with_imagededup", "DHash")),
