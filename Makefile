@@ -17,7 +17,7 @@ demo: .make/installed ## the whole job on painted photos: servers, workers, scra
 	@$(BIN)/harvestman demo $(ARGS)
 
 test: .make/installed ## the tests, with coverage
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 check: .make/installed ## formatter, linter, types, import rules
 	@$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import os
 import signal
@@ -33,6 +34,8 @@ hypothesis.settings.load_profile("untimed")
 # Servers are started once a session, and with several processes (-n 2) each process is a session of its own:
 # tests that share a server stay together, whichever process they go to.
 _SERVERS = {"running_stack": "stack", "mlflow_server": "mlflow", "tracker": "mlflow"}
+# These take as long as all others that use the stack: they have one of their own.
+_LONG = ("test_kill.py", "test_runners.py", "test_kill_discover.py")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,12 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture, group in _SERVERS.items():
             if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(group))
-
-
-def unmeasured() -> dict[str, str]:
-    """Return the environment for a process whose coverage is not wanted: a server's imports take half as long again."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+                item.add_marker(pytest.mark.xdist_group(group + " 2" * (item.path.name in _LONG)))
 
 
 @pytest.fixture
@@ -78,6 +76,14 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def long_cells() -> Iterator[None]:
+    """Let the csv module read cells of more than 128 KiB, in this test alone: the limit is the whole process's."""
+    before = csv.field_size_limit(10**7)
+    yield
+    csv.field_size_limit(before)
+
+
 class LoopbackMlflow:
     """A real MLflow server on a free loopback port; it can be stopped and started again with all it holds."""
 
@@ -94,7 +100,7 @@ class LoopbackMlflow:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = unmeasured() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self.folder / "server.log").open("ab") as log:
             # A session of its own: the server is a parent and a child process, and both must be stopped.
             self._process = subprocess.Popen(

@@ -154,8 +154,8 @@ def test_every_real_address_of_an_inaturalist_photo_is_its_number(real_data: Pat
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("long_cells")
 def test_gbif_photos_and_their_pages_at_inaturalist_are_one(real_data: Path) -> None:
-    csv.field_size_limit(10**7)
     with (real_data / "fixtures/gbif/multimedia_psilocybe_semilanceata.txt").open(
         encoding="utf-8", newline=""
     ) as stream:

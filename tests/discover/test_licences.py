@@ -162,8 +162,8 @@ def test_every_licence_of_the_recorded_answers_is_known(real_data: Path) -> None
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("long_cells")
 def test_every_licence_of_the_real_tables_is_known_or_a_name(real_data: Path) -> None:
-    csv.field_size_limit(10**7)
     path = real_data / "fixtures/gbif/multimedia_psilocybe_semilanceata.txt"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

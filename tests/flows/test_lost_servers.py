@@ -25,7 +25,7 @@ import mlflow
 import pytest
 
 from tasks.core.tables import OUTCOMES, read_candidates, read_ledger
-from tests.conftest import LoopbackMlflow, unmeasured
+from tests.conftest import LoopbackMlflow
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ class PrefectServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        clean = {name: value for name, value in unmeasured().items() if not name.startswith("PREFECT_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         own = {"PREFECT_HOME": str(self.folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
