@@ -148,9 +148,13 @@ def _entries(folder: Path, problems: list[Problem]) -> dict[str, os.DirEntry[str
             received=error.strerror or str(error),
             hint="Name a folder; `harvestman inspect` looks at single files." if folder.is_file() else "",
         ) from error
-    found = walk(folder, problems, links=True)
-    wanted = (entry for entry in found if is_file(entry) or (entry.is_symlink() and named_image(entry.name)))
-    return {_below(folder, entry.path): entry for entry in wanted}
+    files = {}
+    for entry in walk(folder, problems, links=True):
+        if is_file(entry) or (entry.is_symlink() and named_image(entry.name)):
+            files[_below(folder, entry.path)] = entry
+        elif not entry.is_symlink():  # a pipe would be waited for, a device never end
+            problems.append(Problem(entry.path, "neither a file nor a folder"))
+    return files
 
 
 def _below(folder: Path, path: str) -> str:

@@ -5,7 +5,6 @@ Imports nothing heavy at the top: `harvestman --help` answers in under a second.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -209,20 +208,14 @@ def decide(recipe: RecipeFile, files: DecisionFiles, by: By = None) -> None:
     `verdict` filled in is one. Blank verdicts are left open.
     """
     from flows.decisions import decide as record
+    from flows.decisions import login
 
-    record(recipe, files, settings=_settings(), by=by or _login(), console=out)
+    record(recipe, files, settings=_settings(), by=by or login(), console=out)
 
 
 app.command()(inspection.inspect)
 app.command()(audit.audit)
 app.command()(diff.diff)
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user need not stand in /etc/passwd
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _say(line: str) -> None:

@@ -6,6 +6,8 @@ resumes the flow runs that have waited.
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -103,6 +105,14 @@ def _resume(context: Context, console: Console) -> None:
 
     for name in resume_waiting(context):
         console.print(f"resumed the flow run {name}", highlight=False)
+
+
+def login() -> str:
+    """Return who is logged in: a container's user need not stand in /etc/passwd."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _review(context: Context) -> dict[str, Any]:

@@ -375,3 +375,10 @@ def test_broken_and_odd_files_are_told_apart_as_a_full_decode_tells_them(real_da
     }
     assert Counter(verdicts.values()) == {"ok": 318, "unreadable": 34, "damaged": 4}
     assert found["wrong_extension"] == []
+
+
+def test_what_is_neither_file_nor_folder_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "one.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    told = audited(tmp_path)
+    assert [(Path(row.path).name, row.detail) for row in told.problems] == [("pipe.jpg", "neither a file nor a folder")]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import _login
+from flows.decisions import login
 from flows.stack import Stack
 from tasks.core.tables import read_ledger
 
@@ -70,9 +70,9 @@ def test_a_user_without_an_entry_in_the_list_of_users_has_a_name(monkeypatch: py
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654)
-    assert _login() == "uid 987654"
+    assert login() == "uid 987654"
     monkeypatch.setenv("USER", "ada")
-    assert _login() == "ada"
+    assert login() == "ada"
 
 
 def test_wrong_usage_is_2(desk: Desk) -> None:
