@@ -89,11 +89,12 @@ DUPLICATE_BYTES = "duplicate-bytes"
 NEAR_DUPLICATE = "near-duplicate"
 LABEL_CONFLICT = "label-conflict"
 GONE = "gone"
+REJECTED = "rejected"
 
 # Why an image is not in the data set; `kept` says that it is. Only rows of a data set's candidates have one.
 VERDICT_SLUGS = (
     KEPT,
-    "rejected",  # by a person
+    REJECTED,  # by a person
     "placeholder",  # the same file under many addresses or in many classes
     "too-small",
     "extreme-aspect",

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tasks.core.tables import KEPT
+from tasks.core.tables import DUPLICATE_BYTES, KEPT, LABEL_CONFLICT, NEAR_DUPLICATE
 from tasks.curate.clusters import OPEN, images_of, near_pairs, walk_again
 from tasks.curate.config import CurateConfig
 
-LABEL_CONFLICT = "label-conflict"
-_IN_A_CLUSTER = (KEPT, "duplicate-bytes", "near-duplicate", LABEL_CONFLICT, "over-cap")
+_IN_A_CLUSTER = (KEPT, DUPLICATE_BYTES, NEAR_DUPLICATE, LABEL_CONFLICT, "over-cap")
 _LISTED = ("cluster_id", "sha256", "label", "offered_label", "verdict", "url")
 
 

@@ -13,11 +13,9 @@ import polars as pl
 
 from tasks.core.errors import DataError
 from tasks.core.fingerprint import LENGTH, table_digest
-from tasks.core.tables import DECISIONS, conform, read_tables, write_table
+from tasks.core.tables import DECISIONS, GONE, REJECTED, conform, read_tables, write_table
 from tasks.curate.decision_files import SAID, read_decisions, unknown_labels
 
-REJECTED = "rejected"
-GONE = "gone"
 _NAMED = 5  # images in a warning
 
 

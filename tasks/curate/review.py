@@ -14,10 +14,10 @@ from tasks.core.files import write_atomic
 from tasks.core.fingerprint import LENGTH, table_digest
 from tasks.core.sheet import contact_sheet
 from tasks.core.spreadsheets import harmless
-from tasks.core.tables import KEPT, VERDICTS, Schema, conform, read_tables
+from tasks.core.tables import KEPT, LABEL_CONFLICT, VERDICTS, Schema, conform, read_tables
 from tasks.core.workspace import Workspace
 from tasks.curate.config import CurateConfig
-from tasks.curate.conflicts import LABEL_CONFLICT, conflicts
+from tasks.curate.conflicts import conflicts
 from tasks.curate.decisions import decisions_of
 from tasks.curate.suspects import MISLABELLED, read_suspects
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from tasks.core.tables import KEPT, VERDICT_SLUGS
-from tasks.split.report.collected import GONE, Collected
+from tasks.core.tables import DUPLICATE_BYTES, GONE, KEPT, LABEL_CONFLICT, NEAR_DUPLICATE, VERDICT_SLUGS
+from tasks.split.report.collected import Collected
 from tasks.split.report.pictures import Tile, web_page
 
 SHOWN = 24  # clusters
 MEMBERS = 6  # of a cluster
 MAX_BITS = 16  # no radius of 64-bit hashes is wider; what lies further apart was found mirrored or turned
-CONFLICT = "label-conflict"
 # What may stand in a cluster with others; what a rule or a person set aside stands alone.
-_CLUSTERED = (KEPT, "duplicate-bytes", "near-duplicate", CONFLICT, "over-cap", GONE)
+_CLUSTERED = (KEPT, DUPLICATE_BYTES, NEAR_DUPLICATE, LABEL_CONFLICT, "over-cap", GONE)
 _VERIFY_BYTES = 32
 
 
@@ -76,7 +75,7 @@ def _images(collected: Collected) -> pl.DataFrame:
         pl.col("detail").drop_nulls().first(),
         pl.col("offered_label").drop_nulls().unique().sort().alias("labels"),
         pl.col("label").drop_nulls().unique().alias("final"),
-        (pl.col("verdict") == CONFLICT).any().alias("disputed"),
+        (pl.col("verdict") == LABEL_CONFLICT).any().alias("disputed"),
         pl.len().alias("addresses"),
     )
     return images.join(_bits(images, collected.hashes), on=["cluster_id", "sha256"], how="left")

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.core.tables import read_candidates, read_ledger
-
-GONE = "gone"
+from tasks.core.tables import GONE, read_candidates, read_ledger
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tasks.core.tables import KEPT, OUTCOMES, VERDICT_SLUGS
+from tasks.core.tables import DUPLICATE_BYTES, KEPT, LABEL_CONFLICT, NEAR_DUPLICATE, OUTCOMES, VERDICT_SLUGS
 from tasks.core.thumbnails import spread
-from tasks.split.report.clusters import CONFLICT
 from tasks.split.report.collected import Collected
 from tasks.split.report.pictures import Tile, web_page
 
@@ -20,7 +19,7 @@ SHEET = 1200  # images of the contact sheet
 PER_RULE = 8
 ADDRESSES = 5  # of an outcome
 # These are clusters: they have sections of their own.
-_ELSEWHERE = (KEPT, "duplicate-bytes", "near-duplicate", CONFLICT)
+_ELSEWHERE = (KEPT, DUPLICATE_BYTES, NEAR_DUPLICATE, LABEL_CONFLICT)
 
 
 @dataclass(frozen=True)
