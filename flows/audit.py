@@ -215,14 +215,14 @@ def _file(path: str, seen_as: Look | OSError, *, place: Place) -> File:
     if isinstance(seen_as, OSError):
         reason = "not-found" if isinstance(seen_as, FileNotFoundError) else "forbidden"
         return File(path, split, label, UNREADABLE, reason=reason, detail=seen_as.strerror or str(seen_as))
-    seen, refused = seen_as.seen, seen_as.refused
+    seen = seen_as.seen
     return File(
         path,
         split,
         label,
         seen_as.verdict,
-        reason=refused.outcome if refused else None,
-        detail=refused.reason or None if refused else None,
+        reason=seen_as.reason,
+        detail=seen_as.detail,
         format=seen_as.format,
         width=seen.width if seen else None,
         height=seen.height if seen else None,

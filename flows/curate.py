@@ -64,7 +64,7 @@ def _publish(context: Context, curated: dict[str, Any]) -> dict[str, Any]:
         verdicts=curated["path"],
         config=context.recipe.split,
         labels=tuple(sorted(context.ordered_labels)),
-        decisions=curated["said"],
+        decisions=curated["decisions_digest"],
     )
     sizes = ", ".join(f"{sum(of.values())} {split}" for split, of in dataset["counts"].items())
     say(f"split     version {dataset['version']} ({'new' if dataset['new'] else 'unchanged'}): {sizes}")
@@ -88,6 +88,6 @@ def _publish(context: Context, curated: dict[str, Any]) -> dict[str, Any]:
             resource={"prefect.resource.id": f"harvestman.dataset.{context.recipe.name}"},
             payload={"recipe": str(context.path), "version": dataset["version"], "images": dataset["images"]},
         )
-    told = {"verdicts": verdicts, "judged": curated["path"], "run": run, "sheet": sheet}
+    told = {"verdicts": verdicts, "verdicts_table": curated["path"], "run": run, "sheet": sheet}
     remember(context, dataset=dataset | told)
     return dataset | {"verdicts": verdicts}

@@ -133,12 +133,12 @@ def examine(path: Path, config: IngestConfig) -> Found:
         OSError: it cannot be read.
     """
     seen_as = look(path, config)
-    seen, refused = seen_as.seen, seen_as.refused
+    seen = seen_as.seen
     return Found(
         path=str(path),
         verdict=seen_as.verdict,
-        reason=refused.outcome if refused else None,
-        detail=refused.reason or None if refused else None,
+        reason=seen_as.reason,
+        detail=seen_as.detail,
         format=seen_as.format,
         width=seen.width if seen else None,
         height=seen.height if seen else None,

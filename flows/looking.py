@@ -89,7 +89,17 @@ class Look:
         """`ok`: it decodes without an error; `damaged`: with errors; `unreadable`: not at all, or too large to try."""
         if self.seen:
             return OK
-        return DAMAGED if self.refused and self.refused.outcome == DAMAGED else UNREADABLE
+        return DAMAGED if self.reason == DAMAGED else UNREADABLE
+
+    @property
+    def reason(self) -> str | None:
+        """The outcome slug with which ingest would refuse it, null where it would be kept."""
+        return self.refused.outcome if self.refused else None
+
+    @property
+    def detail(self) -> str | None:
+        """What the decoder or the rule says of it."""
+        return (self.refused.reason or None) if self.refused else None
 
 
 def walk(root: str | Path, problems: list[Problem], *, links: bool = False) -> Iterator[os.DirEntry[str]]:

@@ -61,9 +61,9 @@ def _list_suspects(context: Context, dataset: dict[str, Any], folders: dict[str,
     """Rank what looks mislabelled or off-topic to the winner's backbone, and list it for review.
 
     Asked in every run, and done once: a run that was killed before it has left it to the next. What was trained and
-    curated before there were suspects tells neither its `folders` nor where it was `judged`.
+    curated before there were suspects tells neither its `folders` nor its `verdicts_table`.
     """
-    if not context.recipe.curate.suspects or folders is None or "judged" not in dataset:
+    if not context.recipe.curate.suspects or folders is None or "verdicts_table" not in dataset:
         return
     if not Path(folders["features"]).is_dir():  # somebody has tidied up
         return
@@ -82,7 +82,7 @@ def _list_suspects(context: Context, dataset: dict[str, Any], folders: dict[str,
     review = list_for_review(
         workspace=str(context.workspace.root),
         collection=str(context.collection),
-        verdicts=dataset["judged"],
+        verdicts=dataset["verdicts_table"],
         config=context.recipe.judged,
     )
     if review["open"]:

@@ -44,7 +44,7 @@ def curate_collection(
         "classes": curated.classes,
         "decisions": curated.decisions,
         "conflicts": curated.conflicts,
-        "said": curated.said,
+        "decisions_digest": curated.decisions_digest,
     }
 
 

@@ -59,7 +59,7 @@ class Curated:
     """SHA-256 of the images of these, sorted."""
     conflicts: int
     """Clusters that span classes, settled or not."""
-    said: str
+    decisions_digest: str
     """SHA-256 of the decisions; see `decisions_digest`."""
 
 
@@ -105,7 +105,7 @@ def curate(
         decisions=counts,
         unknown=tuple(unknown),
         conflicts=fought,
-        said=decisions_digest(decisions),
+        decisions_digest=decisions_digest(decisions),
     )
 
 
